@@ -1,0 +1,110 @@
+"""What worlds and policies make and learners consume: a stretch of play, time-major `[T, B, A, ...]`."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Trajectory:
+    """T turns of B worlds of A agents. Row b is world `first + b`; observations travel in the smallest type that holds them.
+
+    Attributes:
+        obs: `[T, B, A, *observation]` what each agent saw when it acted.
+        action: `[T, B, A]` int64, or `[T, B, A, dims]` float32.
+        logp: `[T, B, A]` float32, the behaviour's log-probability of the action.
+        reward: `[T, B, A]` float32.
+        terminated, truncated: `[T, B]` bool, the game ended with this turn.
+        last_obs: `[B, A, *observation]` what is seen after turn T, for the bootstrap value.
+        final_at: `[K, 2]` int64, the (t, b) of turns that cut a game short.
+        final_obs: `[K, A, *observation]` the last view of those games, to bootstrap from.
+        legal: `[T, B, A, actions]` bool, or None where everything always is; `last_legal` after turn T.
+        acting: `[T, B, A]` bool, or None where everybody always moves.
+        alive: `[T, B, A]` bool, or None where everybody always lives.
+        carry: `[B, A, hidden]` recurrent state before the first turn, or None.
+        version: the version of the policy that acted.
+        draw: the number of the first turn in the worlds' random streams.
+    """
+
+    obs: Tensor
+    action: Tensor
+    logp: Tensor
+    reward: Tensor
+    terminated: Tensor
+    truncated: Tensor
+    last_obs: Tensor
+    final_at: Tensor
+    final_obs: Tensor
+    legal: Tensor | None = None
+    acting: Tensor | None = None
+    alive: Tensor | None = None
+    carry: Tensor | None = None
+    version: int = 0
+    draw: int = 0
+
+    @property
+    def turns(self) -> int:
+        """Number of env steps in it: T x B."""
+        return self.reward.shape[0] * self.reward.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all its tensors."""
+        return sum(x.nbytes for x in vars(self).values() if isinstance(x, Tensor))
+
+    def to(self, device: torch.device | str) -> "Trajectory":
+        """The same on another device."""
+        return Trajectory(**{k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in vars(self).items()})
+
+    def pack(self) -> dict[str, Any]:
+        """As NumPy arrays, which Ray moves without a copy."""
+        return {k: v.cpu().numpy() if isinstance(v, Tensor) else v for k, v in vars(self).items() if v is not None}
+
+    @staticmethod
+    def unpack(packed: dict[str, Any]) -> "Trajectory":
+        """Back from `pack()`. The tensors share the arrays' memory, which may be read-only: learners do not write to trajectories."""
+        return Trajectory(**{k: _share(v) if isinstance(v, np.ndarray) else v for k, v in packed.items()})
+
+    @staticmethod
+    def join(parts: list["Trajectory"]) -> "Trajectory":
+        """Several stretches of different worlds and equal length, side by side in the order given."""
+        if len(parts) == 1:
+            return parts[0]
+        first, joined = parts[0], {}
+        widths = torch.tensor([0, *(p.reward.shape[1] for p in parts)]).cumsum(0)
+        for f in fields(Trajectory):
+            values = [getattr(p, f.name) for p in parts]
+            if f.name in ("version", "draw"):
+                joined[f.name] = min(values)
+            elif f.name == "final_at":
+                joined[f.name] = torch.cat([v + torch.stack([torch.zeros_like(w), w]) for v, w in zip(values, widths[:-1], strict=True)])
+            elif values[0] is not None:
+                joined[f.name] = torch.cat(values, dim=0 if f.name in ("last_obs", "final_obs", "carry") else 1)
+        assert first.obs.shape[0] == parts[-1].obs.shape[0]
+        return Trajectory(**joined)
+
+
+def _share(array: np.ndarray) -> Tensor:
+    """A tensor on an array's memory without PyTorch's warning about read-only arrays."""
+    if array.flags.writeable:
+        return torch.from_numpy(array)
+    return (
+        torch.frombuffer(memoryview(array).cast("B"), dtype=torch.uint8).view(_DTYPES[array.dtype.name]).view(array.shape)
+        if array.size
+        else torch.from_numpy(array.copy())
+    )
+
+
+_DTYPES = {
+    "uint8": torch.uint8,
+    "bool": torch.bool,
+    "int64": torch.int64,
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "int32": torch.int32,
+    "int16": torch.int16,
+    "int8": torch.int8,
+}
