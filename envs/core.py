@@ -51,9 +51,29 @@ class Step(NamedTuple):
     alive: Tensor
 
 
+class Spec(NamedTuple):
+    """What a policy has to know of a world.
+
+    observation: shape of one agent's view
+    actions:     number of moves, or of dimensions where actions are continuous
+    continuous:  whether actions are vectors of numbers
+    masks:       whether some moves are sometimes illegal
+    turns:       whether agents sometimes wait for others
+    leaves:      whether agents may leave a game that goes on
+    """
+
+    observation: tuple[int, ...]
+    actions: int
+    continuous: bool = False
+    masks: bool = False
+    turns: bool = False
+    leaves: bool = False
+
+
 class Env(Protocol):
     """N worlds played at once: kernel worlds (`engine.Batch`) and composite ones (whose step contains a learner) alike."""
 
+    spec: Spec
     n: int
     agents: int
     out: Step

@@ -11,7 +11,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from interplay.envs import streams
-from interplay.envs.core import Step, UsageError, World, on_device, whole
+from interplay.envs.core import Spec, Step, UsageError, World, on_device, whole
 from interplay.envs.rule import edition, rule
 
 # Worlds from which a second thread pays. Below, waking OpenMP's threads (50 us, milliseconds beside a busy core) costs more.
@@ -138,8 +138,13 @@ def launch(driver: Any, n: int, device: torch.device, *arguments: Any) -> None:
         driver[-(-n // BLOCK), BLOCK, stream](*arguments)
         return
     if many(n):
-        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+        share_threads()
     driver(*arguments)
+
+
+def share_threads() -> None:
+    """Give numba's parallel loops as many threads as torch has."""
+    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
 
 
 def many(n: int) -> bool:
@@ -162,6 +167,7 @@ class Batch:
         self.n = whole("num_envs", n, 1, 2**31 - 1)
         self.seed, self.first = whole("seed", seed, 0, 2**32 - 1), whole("first", first, 0, 2**32 - 1 - n)
         self.agents, self.device = world.agents, on_device(device)
+        self.spec = Spec(world.observation, world.actions, False, *(name in world.optional for name in ("legal", "acting", "alive")))
         record, agents, shape = world.record, world.agents, world.observation
         new = lambda dtype, *dims: torch.zeros(n, *dims, dtype=dtype, device=self.device)
         fresh = np.zeros(n, record)

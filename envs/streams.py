@@ -116,6 +116,8 @@ def run(name: str, out: Tensor, *arguments: Any) -> Tensor:
 
     parallel = out.device.type == "cpu" and out.numel() >= PARALLEL and torch.get_num_threads() > 1
     driver = compiled(name, out.device.type, parallel)
+    if parallel:
+        engine.share_threads()  # few rows may hold many numbers: `launch` counts rows
     engine.launch(driver, len(out), out.device, *arguments, engine.view(out))
     return out
 

@@ -1,0 +1,229 @@
+"""Proximal policy optimisation (Schulman et al. 2017) for a population: P independent agents in one backward pass."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from interplay.envs import streams
+from interplay.envs.core import Spec
+from interplay.learners.optim import AdamConfig, MemberAdam
+from interplay.learners.returns import vtrace
+from interplay.policies.distributions import categorical, gaussian, masked
+from interplay.policies.networks import ActorCritic
+from interplay.policies.seating import fold
+from interplay.policies.trajectory import Trajectory
+
+CHUNK = 4096  # rows of one forward and backward pass: their activations stay in the second-level cache
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """How PPO learns.
+
+    Attributes:
+        gamma: discount.
+        lam: trace decay of GAE, and of V-trace where the data are stale.
+        clip: how far the probability ratio counts.
+        epochs: passes over a trajectory.
+        minibatches: parts of a trajectory that each make one step.
+        entropy: weight of the entropy bonus.
+        value: weight of the value loss.
+        normalise: advantages to mean 0 and deviation 1, per member and trajectory.
+        anneal: learning rate falls linearly to 0 over so many updates; 0 for never.
+    """
+
+    gamma: float = 0.99
+    lam: float = 0.95
+    clip: float = 0.2
+    epochs: int = 4
+    minibatches: int = 4
+    entropy: float = 0.01
+    value: float = 0.5
+    normalise: bool = True
+    anneal: int = 0
+
+
+def ppo_loss(logp: Tensor, behaviour: Tensor, advantage: Tensor, clip: float) -> Tensor:
+    """The clipped surrogate, to be minimised, row by row: -min(r A, clip(r, 1 - eps, 1 + eps) A) with r = exp(logp - behaviour)."""
+    ratio = torch.exp(logp - behaviour)
+    return -torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
+
+
+@dataclass
+class Rows:
+    """A trajectory laid out for a population, `[P, T, R, ...]` (R rows a member), with what PPO needs of each turn.
+
+    `advantage` and `target` are filled in last; `weight` is 1 where the agent moved (None: everywhere); `carry` `[P, R, 2 H]` is the
+    recurrent state of actor and critic before the first turn, `keep` False where a game starts with a turn.
+    """
+
+    obs: Tensor
+    action: Tensor
+    behaviour: Tensor
+    legal: Tensor | None
+    weight: Tensor | None
+    carry: Tensor | None
+    keep: Tensor | None
+    advantage: Tensor = torch.empty(0)
+    target: Tensor = torch.empty(0)
+
+    def memory(self, tower: int) -> Tensor | None:
+        """The recurrent state `[P, R, H]` of the actor (0) or the critic (1)."""
+        return None if self.carry is None else self.carry.chunk(2, -1)[tower]
+
+    def pick(self, index: Tensor, sequences: bool) -> "Rows":
+        """Some of the rows: single turns as `[P, 1, k, ...]`, or whole sequences `[P, T, k, ...]`."""
+
+        def take(x: Tensor) -> Tensor:
+            return x.index_select(2, index) if sequences else x.flatten(1, 2).index_select(1, index).unsqueeze(1)
+
+        picked = {name: None if x is None else take(x) for name, x in vars(self).items() if name not in ("carry", "keep")}
+        carry = None if self.carry is None else self.carry.index_select(1, index)
+        return Rows(**picked, carry=carry, keep=None if self.keep is None else take(self.keep))  # type: ignore[arg-type]
+
+
+class PPO:
+    """A learner of P actor-critics.
+
+    Args:
+        network: the actor-critics; the learner owns their weights.
+        config, optim: how to learn.
+        independent: each agent has its own member (else all agents share one).
+        groups: S seeds: the trajectory's worlds come in S equal contiguous groups (`policies.seating`).
+        seed: of the minibatch shuffles.
+    """
+
+    def __init__(
+        self, network: ActorCritic, config: PPOConfig, optim: AdamConfig, independent: bool = True, groups: int = 1, seed: int = 0
+    ) -> None:
+        self.network, self.config, self.spec = network, config, network.spec
+        self.independent, self.groups, self.seed = independent, groups, seed
+        self.adam = MemberAdam(network.flat, optim)
+        self.updates = 0
+
+    def policy(self) -> dict[str, Tensor]:
+        """The weights `{"flat": [P, D]}`."""
+        return {"flat": self.network.flat.detach()}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Weights, Adam's moments, and the number of updates made."""
+        return {"flat": self.network.flat.detach().clone(), "updates": torch.tensor(self.updates), **self.adam.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from `state_dict()`."""
+        self.network.load(state["flat"])
+        self.updates = int(state["updates"])
+        self.adam.load_state_dict(state)
+
+    def update(self, trajectory: Trajectory | None) -> dict[str, float]:
+        """One PPO update."""
+        assert trajectory is not None
+        rows, config = self.prepare(trajectory), self.config
+        count = rows.obs.shape[2] if self.sequences else rows.obs.shape[1] * rows.obs.shape[2]
+        sums: dict[str, Tensor] = {}
+        if config.anneal:
+            self.adam.scale = max(0.0, 1 - self.updates / config.anneal)
+        for epoch in range(config.epochs):
+            order = streams.permutation(self.seed, self.updates * config.epochs + epoch, count).to(rows.obs.device)
+            for part in order.chunk(config.minibatches):
+                gradient, terms = self.gradient(rows, part)
+                terms["gradient_norm"] = self.adam.step(gradient)
+                for name, x in terms.items():
+                    sums[name] = sums[name] + x if name in sums else x
+        self.updates += 1
+        steps = config.epochs * min(config.minibatches, count)
+        metrics = {f"ppo/{name}": float(x.mean()) / steps for name, x in sums.items()}
+        return metrics | {f"reward_per_step/player_{a}": r for a, r in enumerate(trajectory.reward.mean((0, 1)).tolist())}
+
+    @property
+    def sequences(self) -> bool:
+        """Whether minibatches are made of whole sequences, since the network remembers."""
+        return self.network.config.recurrent > 0
+
+    def gradient(self, rows: Rows, part: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The gradient `[P, D]` of the mean loss over a minibatch, summed chunk by chunk, and the loss's terms `[P]`."""
+        total: Tensor | None = None
+        sums: dict[str, Tensor] = {}
+        size = max(1, CHUNK // rows.obs.shape[1]) if self.sequences else CHUNK
+        norm = part.numel() * (rows.obs.shape[1] if self.sequences else 1)
+        if rows.weight is not None:
+            norm = rows.pick(part, self.sequences).weight.sum((1, 2)).clamp(min=1)  # type: ignore[union-attr]
+        for piece in part.split(size):
+            loss, terms = self.loss(rows.pick(piece, self.sequences), norm)
+            gradient = self.network.gradient(loss)
+            total = gradient if total is None else total.add_(gradient)
+            for name, x in terms.items():
+                sums[name] = sums[name] + x if name in sums else x
+        assert total is not None
+        return total, sums
+
+    def loss(self, rows: Rows, norm: Tensor | int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The share of these rows in the mean loss over `norm` rows, summed over members; and its terms `[P]`."""
+        logp, entropy = self._log_prob(rows)
+        value, _ = self.network.critic(rows.obs, rows.memory(1), rows.keep)
+        mean = lambda x: (x if rows.weight is None else x * rows.weight).sum((1, 2)) / norm
+        terms = {
+            "policy_loss": mean(ppo_loss(logp, rows.behaviour, rows.advantage, self.config.clip)),
+            "value_loss": mean(0.5 * (value - rows.target) ** 2),
+            "entropy": mean(entropy),
+        }
+        loss = terms["policy_loss"] + self.config.value * terms["value_loss"] - self.config.entropy * terms["entropy"]
+        return loss.sum(), {name: x.detach() for name, x in terms.items()}
+
+    def _log_prob(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the rows' actions under the present policy, and its entropies, `[P, T, R]`."""
+        out, _ = self.network.actor(rows.obs, rows.memory(0), rows.keep)
+        if self.spec.continuous:
+            return gaussian(out, self.network.weights["log_std"].unsqueeze(1), rows.action)
+        return categorical(masked(out, rows.legal), rows.action)
+
+    @torch.no_grad()
+    def prepare(self, trajectory: Trajectory) -> Rows:
+        """Values, advantages and targets of a trajectory, laid out by member."""
+        tr, lay = trajectory, lambda x: fold(x, self.groups, self.independent)
+        each = lambda x: lay(x.unsqueeze(-1).expand(-1, -1, tr.reward.shape[2]))  # [T, B] to rows
+        stop = each(tr.terminated | tr.truncated)
+        moved = [lay(x) for x in (tr.acting, tr.alive) if x is not None]
+        rows = Rows(
+            obs=lay(tr.obs),
+            action=lay(tr.action),
+            behaviour=lay(tr.logp),
+            legal=None if tr.legal is None else lay(tr.legal),
+            weight=torch.stack(moved).all(0).to(torch.float32) if moved else None,
+            carry=None if tr.carry is None else lay(tr.carry.unsqueeze(0)).squeeze(1),
+            keep=torch.cat([torch.ones_like(stop[:, :1]), ~stop[:, :-1]], 1) if self.sequences else None,
+        )
+        value, following = self._values(rows, tr, stop)
+        ratio = None
+        if tr.version < self.updates:  # stale: correct towards the policy that learns now
+            present = self._log_prob(rows)[0]
+            ratio, rows.behaviour = torch.exp(present - rows.behaviour), present
+        timewise = [None if x is None else x.transpose(0, 1) for x in (lay(tr.reward), value, following, stop, ratio)]
+        advantage = vtrace(*timewise, self.config.gamma, self.config.lam).transpose(0, 1)  # type: ignore[arg-type]
+        rows.target = advantage + value
+        rows.advantage = normalise(advantage, rows.weight) if self.config.normalise else advantage
+        return rows
+
+    def _values(self, rows: Rows, tr: Trajectory, stop: Tensor) -> tuple[Tensor, Tensor]:
+        """V(s_t), and the value of what follows turn t (see `vtrace`), both `[P, T, R]`."""
+        lay, net = lambda x: fold(x, self.groups, self.independent), self.network
+        value, states = net.critic(rows.obs, rows.memory(1), rows.keep)
+        after = lambda t: None if states is None else states[:, t]
+        last, _ = net.critic(lay(tr.last_obs.unsqueeze(0)), None if states is None else states[:, -1] * ~stop[:, -1].unsqueeze(-1), None)
+        following = torch.cat([value[:, 1:], last], 1) * ~stop
+        for t in tr.final_at[:, 0].unique().tolist():
+            at = tr.final_at[:, 0] == t
+            seen = torch.zeros_like(tr.last_obs)
+            seen[tr.final_at[at, 1]] = tr.final_obs[at]
+            cut = lay((tr.truncated[t] & ~tr.terminated[t]).view(1, -1, 1).expand(1, -1, tr.reward.shape[2]))
+            following[:, t] += (net.critic(lay(seen.unsqueeze(0)), after(t))[0] * cut)[:, 0]
+        return value, following
+
+
+def normalise(advantage: Tensor, weight: Tensor | None) -> Tensor:
+    """Advantages `[P, T, R]` to mean 0 and deviation 1 per member, over the turns where it moved."""
+    weight = torch.ones_like(advantage) if weight is None else weight
+    count = weight.sum((1, 2), keepdim=True).clamp(min=1)
+    centred = advantage - (advantage * weight).sum((1, 2), keepdim=True) / count
+    return centred / (((centred * weight) ** 2).sum((1, 2), keepdim=True) / count).sqrt().clamp(min=1e-8)

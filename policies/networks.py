@@ -1,0 +1,152 @@
+"""Actor-critics with a population axis: P members' weights stacked, so that one pass runs, and one backward pass trains, all of them.
+
+All weights live in one tensor `flat` `[P, D]`: it is what travels to actors, what an optimiser steps, what a checkpoint holds. The
+named weights are views of it, so that there is nothing to copy back.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from interplay.envs.core import Spec
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """An actor-critic: two towers of equal shape, without shared weights.
+
+    Attributes:
+        hidden: widths of the hidden layers of each tower.
+        activation: between layers.
+        recurrent: width of a GRU between the last hidden layer and the heads; 0 for none.
+        log_std: initial log standard deviation of continuous actions.
+    """
+
+    hidden: tuple[int, ...] = (64, 64)
+    activation: Literal["tanh", "relu"] = "tanh"
+    recurrent: int = 0
+    log_std: float = 0.0
+
+
+class ActorCritic:
+    """P actor-critics over flat observations.
+
+    Args:
+        config: shape of the towers.
+        spec: what is seen and done.
+        members: P.
+        seed: member m is initialised from (seed, m) alone: orthogonal weights (gain sqrt 2, actor head 0.01, critic head 1), zero biases.
+    """
+
+    def __init__(self, config: NetworkConfig, spec: Spec, members: int, seed: int = 0, device: torch.device | str = "cpu") -> None:
+        self.config, self.spec, self.members = config, spec, members
+        self.shapes = self._layout()
+        self.flat = torch.zeros(members, sum(math.prod(s) for s in self.shapes.values()), device=device)
+        self.weights: dict[str, Tensor] = {}
+        start = 0
+        for name, shape in self.shapes.items():
+            stop = start + math.prod(shape)
+            self.weights[name] = self.flat[:, start:stop].unflatten(1, shape).requires_grad_()
+            start = stop
+        self._initialise(seed)
+
+    def _layout(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of one member's weights."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        outputs = {"actor": self.spec.actions, "critic": 1}
+        for tower, out in outputs.items():
+            width = math.prod(self.spec.observation)
+            for k, h in enumerate(self.config.hidden):
+                shapes[f"{tower}.{k}.weight"], shapes[f"{tower}.{k}.bias"] = (width, h), (1, h)
+                width = h
+            if self.config.recurrent:
+                h = self.config.recurrent
+                shapes[f"{tower}.gru.input"], shapes[f"{tower}.gru.hidden"] = (3 * h, width), (3 * h, h)
+                shapes[f"{tower}.gru.input_bias"], shapes[f"{tower}.gru.hidden_bias"] = (3 * h,), (3 * h,)
+                width = h
+            shapes[f"{tower}.head.weight"], shapes[f"{tower}.head.bias"] = (width, out), (1, out)
+        if self.spec.continuous:
+            shapes["log_std"] = (1, self.spec.actions)
+        return shapes
+
+    def _initialise(self, seed: int) -> None:
+        with torch.no_grad():
+            for m in range(self.members):
+                dice = torch.Generator().manual_seed(seed * 1_000_003 + m)
+                for name, weight in self.weights.items():
+                    if name == "log_std":
+                        weight[m].fill_(self.config.log_std)
+                    elif weight[m].ndim == 2 and not name.endswith("bias"):
+                        gain = {"actor.head.weight": 0.01, "critic.head.weight": 1.0}.get(name, 1.0 if ".gru." in name else math.sqrt(2))
+                        cpu = torch.empty(weight[m].shape)
+                        weight[m].copy_(torch.nn.init.orthogonal_(cpu, gain, generator=dice))
+
+    def load(self, flat: Tensor) -> None:
+        """Take over weights `[P, D]`."""
+        with torch.no_grad():
+            self.flat.copy_(flat)
+
+    def gradient(self, loss: Tensor) -> Tensor:
+        """The gradient of a loss that sums over members, as one tensor `[P, D]`."""
+        grads = torch.autograd.grad(loss, list(self.weights.values()), materialize_grads=True)
+        return torch.cat([g.flatten(1) for g in grads], 1)
+
+    @property
+    def carry_width(self) -> int:
+        """Numbers of recurrent state a row: the GRUs of both towers; 0 without memory."""
+        return 2 * self.config.recurrent
+
+    def _tower(self, tower: str, obs: Tensor, carry: Tensor | None, keep: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """One tower on `[P, T, R, *observation]`: outputs `[P, T, R, out]` and recurrent states `[P, T, R, H]`."""
+        w, turns, rows, states = self.weights, obs.shape[1], obs.shape[2], None
+        x = obs.reshape(obs.shape[0], turns * rows, -1).to(torch.float32)
+        for k in range(len(self.config.hidden)):
+            x = torch.baddbmm(w[f"{tower}.{k}.bias"], x, w[f"{tower}.{k}.weight"])
+            x = torch.tanh(x) if self.config.activation == "tanh" else torch.relu(x)
+        if self.config.recurrent:
+            assert carry is not None
+            gru = [w[f"{tower}.gru.{part}"] for part in ("input", "hidden", "input_bias", "hidden_bias")]
+            states = gru_scan(x.unflatten(1, (turns, rows)), carry, keep, gru)
+            x = states.flatten(1, 2)
+        return torch.baddbmm(w[f"{tower}.head.bias"], x, w[f"{tower}.head.weight"]).unflatten(1, (turns, rows)), states
+
+    def actor(self, obs: Tensor, carry: Tensor | None = None, keep: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Logits (or means) `[P, T, R, n]`, and the actor's recurrent states `[P, T, R, H]`.
+
+        Args:
+            obs: `[P, T, R, *observation]`.
+            carry: `[P, R, H]`, the actor's recurrent state before the first turn, or None.
+            keep: `[P, T, R]` bool, False where a game starts with that turn, so that nothing is remembered; None for all True.
+        """
+        return self._tower("actor", obs, carry, keep)
+
+    def critic(self, obs: Tensor, carry: Tensor | None = None, keep: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Values `[P, T, R]` and the critic's recurrent states; arguments as in `actor`."""
+        value, states = self._tower("critic", obs, carry, keep)
+        return value.squeeze(-1), states
+
+
+def gru_scan(x: Tensor, carry: Tensor, keep: Tensor | None, weights: list[Tensor]) -> Tensor:
+    """A GRU over `[P, T, R, features]` from `carry` `[P, R, H]`, forgetting where `keep` `[P, T, R]` is False.
+
+    Runs PyTorch's fused kernel a member and a stretch of turns without a reset: worlds of fixed length reset together, so stretches
+    are long. Returns the states `[P, T, R, H]`.
+    """
+    turns = x.shape[1]
+    cuts = [0]
+    if keep is not None:
+        cuts += [t for t in (~keep).flatten(2).any(-1).any(0).nonzero().flatten().tolist() if t > 0]
+    outs = []
+    for m in range(x.shape[0]):
+        h, states, member = carry[m], [], [w[m] for w in weights]
+        for a, b in zip(cuts, [*cuts[1:], turns], strict=True):
+            if keep is not None:
+                h = h * keep[m, a].unsqueeze(-1)
+            y, h = torch._VF.gru(x[m, a:b], h.unsqueeze(0), member, True, 1, 0.0, False, False, False)  # type: ignore[attr-defined]
+            states.append(y)
+            h = h[0]
+        outs.append(torch.cat(states))
+    return torch.stack(outs)
