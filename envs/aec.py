@@ -11,12 +11,12 @@ from interplay.envs.core import UsageError, World
 from interplay.envs.parallel import ParallelWorld
 
 
-def aec_env(name: str, first: int = 0, **params: Any) -> "TurnWorld":
+def aec_env(name: str, first: int = 0, render_mode: str | None = None, **params: Any) -> "TurnWorld":
     """One world as a PettingZoo `AECEnv`; arguments as for `parallel_env`."""
-    return TurnWorld(registry.world(name, **params), first)
+    return TurnWorld(registry.world(name, **params), first, render_mode)
 
 
-class TurnWorld(AECEnv[str, np.ndarray, int | None]):
+class TurnWorld(AECEnv[str, np.ndarray, Any]):
     """One world that asks agents one after the other; make it by `aec_env`, or from a `World` of your own.
 
     Each turn, those whose move it is are asked in the order of agents, and the world is played when the last of them has answered. So
@@ -24,14 +24,14 @@ class TurnWorld(AECEnv[str, np.ndarray, int | None]):
     Infos are those of `ParallelWorld`. An action that is not legal is a `UsageError` at once, and changes nothing.
     """
 
-    def __init__(self, world: World, first: int = 0) -> None:
+    def __init__(self, world: World, first: int = 0, render_mode: str | None = None) -> None:
         super().__init__()
-        self.table = ParallelWorld(world, first)
+        self.table = ParallelWorld(world, first, render_mode)
         self.metadata = {**self.table.metadata, "is_parallelizable": "acting" not in world.optional}
-        self.render_mode = None
+        self.render_mode = render_mode
         self.possible_agents = list(self.table.possible_agents)
         self.agents: list[str] = []
-        self.observation_spaces, self.action_spaces = self.table.observation_spaces, self.table.action_spaces
+        self.observation_spaces, self.action_spaces = self.table.observation_spaces, dict(self.table.action_spaces)
 
     def observation_space(self, agent: str) -> Box:
         """What `agent` sees; always the same object."""
@@ -72,6 +72,13 @@ class TurnWorld(AECEnv[str, np.ndarray, int | None]):
             self.agent_selection = self._waiting.pop(0)
         else:
             self._play()
+
+    def render(self) -> str | None:
+        """The last full turn, a line for each agent: what it did, and its reward. Printed in mode "human"."""
+        return self.table.render()
+
+    def close(self) -> None:
+        """Nothing is held that needs closing."""
 
     def _ask(self) -> None:
         """Begin a turn. Should a world ask nobody, everybody is asked, and ignored: somebody has to be selected."""

@@ -52,7 +52,8 @@ def reset(w):
 def place(w):
     """Put the coin on a square where nobody stands: the k-th free one, so that one roll is enough."""
     n = int(w.side)
-    red, blue = w.at[0, 0] * n + w.at[0, 1], w.at[1, 0] * n + w.at[1, 1]
+    # int(): in plain Python (the debugger, the simulator) arithmetic on one-byte fields would overflow; compiled code widens them
+    red, blue = int(w.at[0, 0]) * n + int(w.at[0, 1]), int(w.at[1, 0]) * n + int(w.at[1, 1])
     low, high = min(red, blue), max(red, blue)
     square = dice.below(w, n * n - (1 if red == blue else 2))
     if square >= low:
@@ -98,8 +99,8 @@ def observe(w, p, out):
     n = int(w.side)
     me, dx, dy = 0, 0, 0
     if w.egocentric:
-        me, dx, dy = p, n // 2 - w.at[p, 0] + n, n // 2 - w.at[p, 1] + n
+        me, dx, dy = p, n // 2 + n - int(w.at[p, 0]), n // 2 + n - int(w.at[p, 1])
     for k in range(2):
         q = (me + k) % 2
-        out[k, (w.at[q, 0] + dx) % n, (w.at[q, 1] + dy) % n] = 1
-    out[2 + (w.owner + me) % 2, (w.coin[0] + dx) % n, (w.coin[1] + dy) % n] = 1
+        out[k, (int(w.at[q, 0]) + dx) % n, (int(w.at[q, 1]) + dy) % n] = 1
+    out[2 + (w.owner + me) % 2, (int(w.coin[0]) + dx) % n, (int(w.coin[1]) + dy) % n] = 1

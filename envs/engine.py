@@ -210,7 +210,7 @@ class Batch:
             raise UsageError(f"actions have shape {list(action.shape)}; allowed is [{self.n}, {self.agents}]")
         inside = (action >= 0) & (action < self.world.actions)
         fine = inside & self.out.legal.gather(2, action.clamp(0, self.world.actions - 1).unsqueeze(-1)).squeeze(-1)
-        wrong = (~fine & self.out.acting).nonzero()
+        wrong = (~fine & self.out.acting & self.out.alive).nonzero()
         if len(wrong):
             i, p = wrong[0].tolist()
             allowed = self.out.legal[i, p].nonzero().flatten().tolist()

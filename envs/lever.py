@@ -18,7 +18,8 @@ PAYS = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.9)
 def world(pays: Any = PAYS, rounds: int = 1, players: int = 2) -> World:
     """The game for `players` players, one-shot by default; an agent sees its own last lever and that of each other player."""
     try:
-        table = np.asarray(pays, np.float32)
+        with np.errstate(over="ignore"):  # told below as not finite
+            table = np.asarray(pays, np.float32)
     except (TypeError, ValueError):
         raise UsageError(f"pays is not a list of numbers: {pays!r}") from None
     if table.ndim != 1 or not 2 <= len(table) <= 1024 or not np.isfinite(table).all():

@@ -5,6 +5,7 @@ length 1 + m*n: 0 before the first round, then 1 + (own move) * (moves of the ot
 """
 
 import sys
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def world(game: str = "ipd", payoff: Any = None, rounds: int = 150, stop: float 
         stop: probability that a round is the last (the game then *terminates*): 1 - gamma makes undiscounted returns the discounted value.
     """
     table = payoff_table(CLASSICS[game] if payoff is None else payoff)
-    if not 0.0 <= stop <= 1.0:
+    if not isinstance(stop, Real) or not 0.0 <= stop <= 1.0:
         raise UsageError(f"stop is {stop!r}; allowed are probabilities from 0 to 1")
     _, m, n = table.shape
     return World(
@@ -59,7 +60,8 @@ def world(game: str = "ipd", payoff: Any = None, rounds: int = 150, stop: float 
 def payoff_table(payoff: Any) -> np.ndarray:
     """A user's payoffs as float32 `[2, m, n]`; `UsageError` on a wrong shape or a number that is not finite."""
     try:
-        table = np.asarray(payoff, np.float32)
+        with np.errstate(over="ignore"):  # told below as not finite
+            table = np.asarray(payoff, np.float32)
     except (TypeError, ValueError):
         raise UsageError(f"payoff is not a table of numbers: {payoff!r}; allowed are [2, m, n] or [2, k*k]") from None
     if table.ndim == 2 and table.shape[0] == 2 and round(table.shape[1] ** 0.5) ** 2 == table.shape[1]:

@@ -15,18 +15,20 @@ from interplay.envs.core import Step, UsageError, World, did_you_mean
 from interplay.envs.engine import Batch
 
 Infos = dict[str, dict[str, Any]]
+MODES = ["ansi", "human"]
 Turn = tuple[dict[str, np.ndarray], dict[str, float], dict[str, bool], dict[str, bool], Infos]
 
 
-def parallel_env(name: str, first: int = 0, **params: Any) -> "ParallelWorld":
+def parallel_env(name: str, first: int = 0, render_mode: str | None = None, **params: Any) -> "ParallelWorld":
     """One world as a PettingZoo `ParallelEnv`.
 
     Args:
         name: one of `interplay.envs.names()`.
         first: which world of a seed it is: `reset(seed=s)` plays what world `first` of a batch of seed s plays.
+        render_mode: `render()` gives text ("ansi"), or prints it ("human").
         params: the world's own parameters, such as `rounds` or `payoff`.
     """
-    return ParallelWorld(registry.world(name, **params), first)
+    return ParallelWorld(registry.world(name, **params), first, render_mode)
 
 
 def observation_space(world: World) -> Box:
@@ -68,13 +70,15 @@ class ParallelWorld(ParallelEnv[str, np.ndarray, int]):
     move. Those who are not to move may be left out of a step, and what they do is ignored.
 
     Agents leave the game one by one (terminated, where the world has an `alive` rule) or together. A step's last observation is the
-    last view of the game that ended, not the first of the next one.
+    last view of the game that ended, not the first of the next one. Who leaves in the very turn in which a time limit cuts the game is
+    truncated with the others: the engine does not say who was still there.
     """
 
-    def __init__(self, world: World, first: int = 0) -> None:
-        self.world, self.first = world, first
-        self.metadata = {"name": world.name, "render_modes": []}
-        self.render_mode = None
+    def __init__(self, world: World, first: int = 0, render_mode: str | None = None) -> None:
+        if render_mode not in (None, *MODES):
+            raise UsageError(f"render_mode {render_mode!r} is unknown{did_you_mean(str(render_mode), MODES)}")
+        self.world, self.first, self.render_mode = world, first, render_mode
+        self.metadata = {"name": world.name, "render_modes": list(MODES)}
         self.possible_agents = [f"player_{p}" for p in range(world.agents)]
         self.agents: list[str] = []
         self.observation_spaces = {agent: observation_space(world) for agent in self.possible_agents}
@@ -83,6 +87,7 @@ class ParallelWorld(ParallelEnv[str, np.ndarray, int]):
         self._batch: Batch | None = None
         self._show: Any = None  # the batch's tensors, as arrays without the axis of worlds
         self._fresh = False  # the batch has begun the next game by itself, and nobody has seen it
+        self._last: dict[str, tuple[int | None, float]] | None = None  # what everybody did last (None: waited), and the reward
 
     def observation_space(self, agent: str) -> Box:
         """What `agent` sees; always the same object."""
@@ -102,11 +107,11 @@ class ParallelWorld(ParallelEnv[str, np.ndarray, int]):
             self._show = Step._make(x[0].numpy() for x in self._batch.out)
         elif not self._fresh:
             self._batch.reset()
-        self._fresh = False
+        self._fresh, self._last = False, None
         self.agents = self._living()
-        return self._views(self._show.obs), self._infos(self._show.legal.astype(np.int8))
+        return self._views(self.agents, self._show.obs), self._infos(self.agents, self._show.legal.astype(np.int8))
 
-    def step(self, actions: Mapping[str, Any]) -> Turn:
+    def step(self, actions: Mapping[Any, Any]) -> Turn:
         """Play one turn: `(observations, rewards, terminations, truncations, infos)` of all who were in the game.
 
         A `UsageError` leaves the world as it was: an action that is not legal, or is missing, or nobody there to play.
@@ -114,25 +119,35 @@ class ParallelWorld(ParallelEnv[str, np.ndarray, int]):
         missing = [agent for agent in self.movers() if agent not in actions]
         if missing:
             raise UsageError(f"no action for {', '.join(missing)}; a step needs one for everybody whose move it is")
-        out, joint = self._show, self.joint(actions)
+        out, joint, movers = self._show, self.joint(actions), self.movers()
         assert self._batch is not None
         self._batch.step(joint)
         terminated, truncated = bool(out.terminated), bool(out.truncated)
         over = self._fresh = terminated or truncated
-        stay = [] if over else self._living()
-        rewards = {agent: float(out.reward[self._seat[agent]]) for agent in self.agents}
-        terminations = {agent: terminated or (not over and agent not in stay) for agent in self.agents}
-        truncations = dict.fromkeys(self.agents, truncated)
-        views = self._views(out.final_obs if over else out.obs)
-        infos = self._infos(closing_legal(self.world, out.legal.shape) if over else out.legal.astype(np.int8), over)
-        self.agents = stay
-        return views, rewards, terminations, truncations, infos
+        was, self.agents = self.agents, [] if over else self._living()
+        rewards = {agent: float(out.reward[self._seat[agent]]) for agent in was}
+        terminations = {agent: terminated or (not over and agent not in self.agents) for agent in was}
+        self._last = {agent: (int(joint[0, self._seat[agent]]) if agent in movers else None, rewards[agent]) for agent in was}
+        legal = closing_legal(self.world, out.legal.shape) if over else out.legal.astype(np.int8)
+        views = self._views(was, out.final_obs if over else out.obs)
+        return views, rewards, terminations, dict.fromkeys(was, truncated), self._infos(was, legal)
+
+    def render(self) -> str | None:
+        """The last turn, a line for each agent: what it did, and its reward. Printed in mode "human"."""
+        if self.render_mode is None:
+            raise UsageError(f"render_mode is None; allowed are {', '.join(MODES)}, given when the env is made")
+        said = "\n".join(f"{agent}: {self._said(move)}, reward {reward:g}" for agent, (move, reward) in (self._last or {}).items())
+        said = said or f"{self.world.name}: a new game"
+        return said if self.render_mode == "ansi" else print(said)
+
+    def close(self) -> None:
+        """Nothing is held that needs closing."""
 
     def movers(self) -> list[str]:
         """Those in the game whose move it is, in the order of agents."""
         return [agent for agent in self.agents if self._show.acting[self._seat[agent]]]
 
-    def joint(self, actions: Mapping[str, Any]) -> Tensor:
+    def joint(self, actions: Mapping[Any, Any]) -> Tensor:
         """The joint action `[1, A]` int64: what the movers among `actions` do, and some legal move of everybody else.
 
         `UsageError` where an action is not legal, an agent is unknown, or no game is on.
@@ -148,16 +163,22 @@ class ParallelWorld(ParallelEnv[str, np.ndarray, int]):
         self._batch.check(joint)
         return joint
 
+    def _said(self, move: int | None) -> str:
+        if move is None:
+            return "waits"
+        return self.world.action_names[move] if self.world.action_names else f"move {move}"
+
     def _living(self) -> list[str]:
         return [agent for agent, lives in zip(self.possible_agents, self._show.alive, strict=True) if lives]
 
-    def _views(self, obs: np.ndarray) -> dict[str, np.ndarray]:
+    def _views(self, agents: list[str], obs: np.ndarray) -> dict[str, np.ndarray]:
         """Copies, since the batch writes over its tensors."""
-        return {agent: obs[self._seat[agent]].copy() for agent in self.agents}
+        return {agent: obs[self._seat[agent]].copy() for agent in agents}
 
-    def _infos(self, legal: np.ndarray, over: bool = False) -> Infos:
-        infos: Infos = {agent: {"action_mask": legal[self._seat[agent]]} for agent in self.agents}
+    def _infos(self, agents: list[str], legal: np.ndarray) -> Infos:
+        infos: Infos = {agent: {"action_mask": legal[self._seat[agent]]} for agent in agents}
         if "acting" in self.world.optional:
-            for agent in self.agents:
-                infos[agent]["acting"] = not over and bool(self._show.acting[self._seat[agent]])
+            movers = self.movers()
+            for agent in agents:
+                infos[agent]["acting"] = agent in movers
         return infos

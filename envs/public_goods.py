@@ -5,6 +5,7 @@ Each round everybody keeps one coin (0) or gives it (1). What is given is multip
 """
 
 import sys
+from numbers import Real
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from interplay.envs.rule import rule
 def world(players: int = 4, factor: float = 2.0, rounds: int = 100) -> World:
     """The iterated game of `players` players; an agent sees its own last move and how many of the others gave."""
     n = whole("players", players, 2, 64)
-    if not 0.0 < factor < 1e6:
+    if not isinstance(factor, Real) or not 0.0 < factor < 1e6:
         raise UsageError(f"factor is {factor!r}; allowed are numbers above 0, and below 1e6 (a dilemma lies between 1 and {n})")
     return World(
         name="public-goods",

@@ -21,7 +21,7 @@ from interplay.policies.trajectory import Trajectory
 
 @dataclass(frozen=True)
 class DiceConfig:
-    """How LOLA-DiCE learns; defaults of the authors' run script.
+    """How LOLA-DiCE learns; step sizes of the authors' run script, batch of their published runs.
 
     Attributes:
         seeds: independent pairs of players, learning side by side.
@@ -31,17 +31,17 @@ class DiceConfig:
         gamma: discount.
         magic_box: False replaces the DiCE objective by the plain surrogate sum of log-probabilities times returns, whose second
             derivatives are wrong: LOLA then learns to defect, like a naive learner.
-        spread: standard deviation of the initial logits.
+        spread: standard deviation of the initial logits (1 / sqrt 5, the default of a linear layer on five states).
     """
 
     seeds: int = 5
     batch: int = 64
     lookahead: int = 1
     lr_out: float = 0.2
-    lr_in: float = 0.1
+    lr_in: float = 0.3
     gamma: float = 0.96
     magic_box: bool = True
-    spread: float = 1.0
+    spread: float = 0.447
 
 
 def magic_box(x: Tensor) -> Tensor:
@@ -112,6 +112,8 @@ class DiceLearner:
         yours = lambda x: torch.stack([x[..., 0, 1], x[..., 1, 0]], -1)
         both = log_prob(self.own, mine(state), mine(action)) + log_prob(self.other, yours(state), yours(action))
         value = lambda r: dice_objective(both, r, config.gamma, config.magic_box).sum()
+        if self.stage == 0:
+            self.earned = self._earned(reward)
         if self.stage < config.lookahead:
             (step,) = torch.autograd.grad(value(yours(reward)), self.other, create_graph=True)
             self.other = self.other + config.lr_in * step
@@ -121,7 +123,12 @@ class DiceLearner:
         self.theta = self.theta + config.lr_out * step
         self.updates += 1
         self._begin()
-        earned = reward.mean((0, 1, 3))  # [S, 2 players]
+        return self.earned
+
+    def _earned(self, reward: Tensor) -> dict[str, float]:
+        """What the players earn against each other as they are (stage 0): (1 - gamma) sum_t gamma^t r_t, mean over seeds, and the least."""
+        discount = self.config.gamma ** torch.arange(len(reward), dtype=reward.dtype).view(-1, 1, 1, 1, 1)
+        earned = (1 - self.config.gamma) * (discount * reward).sum(0).mean((0, 2))  # [S, 2 players]
         metrics = {f"reward_per_step/player_{p}": float(earned[:, p].mean()) for p in range(2)}
         return metrics | {"reward_per_step/worst_seed": float(earned.mean(1).min())}
 

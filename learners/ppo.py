@@ -7,6 +7,7 @@ from torch import Tensor
 
 from interplay.envs import streams
 from interplay.envs.core import Spec
+from interplay.learners.chunks import Crew
 from interplay.learners.optim import AdamConfig, MemberAdam
 from interplay.learners.returns import vtrace
 from interplay.policies.distributions import categorical, gaussian, masked
@@ -92,14 +93,22 @@ class PPO:
         independent: each agent has its own member (else all agents share one).
         groups: S seeds: the trajectory's worlds come in S equal contiguous groups (`policies.seating`).
         seed: of the minibatch shuffles.
+        threads: over which chunks are spread; the result does not depend on it.
     """
 
     def __init__(
-        self, network: ActorCritic, config: PPOConfig, optim: AdamConfig, independent: bool = True, groups: int = 1, seed: int = 0
+        self,
+        network: ActorCritic,
+        config: PPOConfig,
+        optim: AdamConfig,
+        independent: bool = True,
+        groups: int = 1,
+        seed: int = 0,
+        threads: int = 1,
     ) -> None:
         self.network, self.config, self.spec = network, config, network.spec
         self.independent, self.groups, self.seed = independent, groups, seed
-        self.adam = MemberAdam(network.flat, optim)
+        self.adam, self.crew = MemberAdam(network.flat, optim), Crew(threads)
         self.updates = 0
 
     def policy(self) -> dict[str, Tensor]:
@@ -143,20 +152,19 @@ class PPO:
 
     def gradient(self, rows: Rows, part: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The gradient `[P, D]` of the mean loss over a minibatch, summed chunk by chunk, and the loss's terms `[P]`."""
-        total: Tensor | None = None
-        sums: dict[str, Tensor] = {}
         size = max(1, CHUNK // rows.obs.shape[1]) if self.sequences else CHUNK
-        norm = part.numel() * (rows.obs.shape[1] if self.sequences else 1)
+        norm: Tensor | int = part.numel() * (rows.obs.shape[1] if self.sequences else 1)
         if rows.weight is not None:
-            norm = rows.pick(part, self.sequences).weight.sum((1, 2)).clamp(min=1)  # type: ignore[union-attr]
-        for piece in part.split(size):
+            picked = rows.pick(part, self.sequences).weight
+            assert picked is not None
+            norm = picked.sum((1, 2)).clamp(min=1)
+
+        def work(piece: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             loss, terms = self.loss(rows.pick(piece, self.sequences), norm)
-            gradient = self.network.gradient(loss)
-            total = gradient if total is None else total.add_(gradient)
-            for name, x in terms.items():
-                sums[name] = sums[name] + x if name in sums else x
-        assert total is not None
-        return total, sums
+            return self.network.gradient(loss), terms
+
+        gradients, terms = zip(*self.crew.map(work, part.split(size)), strict=True)
+        return torch.stack(gradients).sum(0), {name: torch.stack([t[name] for t in terms]).sum(0) for name in terms[0]}
 
     def loss(self, rows: Rows, norm: Tensor | int) -> tuple[Tensor, dict[str, Tensor]]:
         """The share of these rows in the mean loss over `norm` rows, summed over members; and its terms `[P]`."""

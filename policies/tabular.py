@@ -24,11 +24,11 @@ def log_prob(theta: Tensor, state: Tensor, action: Tensor) -> Tensor:
 class MemoryOnePlayer:
     """Tabular players in both seats of a 2x2 game.
 
-    Weights are `{"theta": [G, 2, 5]}`: world i of the seed is played by pair `i // per_pair`.
+    Weights are `{"theta": [G, 2, 5]}`: world i is played by pair `(i - origin) // per_pair`; `stream` keys the dice.
     """
 
-    def __init__(self, per_pair: int) -> None:
-        self.per_pair = per_pair
+    def __init__(self, per_pair: int, origin: int = 0, stream: int = dice.ACT) -> None:
+        self.per_pair, self.origin, self.stream = per_pair, origin, stream
         self.theta = torch.zeros(0)
 
     def load(self, weights: dict[str, Tensor]) -> None:
@@ -40,8 +40,15 @@ class MemoryOnePlayer:
 
     def act(self, env: Env, shown: Step, carry: Tensor | None, draw: int) -> tuple[Tensor, Tensor, None]:
         """Cooperate with the probability of the state, keyed by world and draw."""
-        pair = torch.arange(env.first, env.first + env.n, device=env.device) // self.per_pair
-        logit = self.theta[pair].gather(-1, state_of(shown.obs).unsqueeze(-1)).squeeze(-1)  # [N, 2]
-        unit = streams.units(env.seed, dice.ACT, env.first, draw, (env.n, env.agents), env.device)
-        action = (unit >= torch.sigmoid(logit)).long()
+        logit = self.logits(env, state_of(shown.obs))
+        action = self.move(env, logit, draw)
         return action, F.logsigmoid(torch.where(action == 0, logit, -logit)), None
+
+    def logits(self, env: Env, state: Tensor) -> Tensor:
+        """The players' logits `[N, 2]` in their states `[N, 2]`."""
+        pair = (torch.arange(env.first, env.first + env.n, device=env.device) - self.origin) // self.per_pair
+        return self.theta.view(-1)[(pair.unsqueeze(1) * 2 + torch.arange(2, device=env.device)) * 5 + state]
+
+    def move(self, env: Env, logit: Tensor, draw: int) -> Tensor:
+        """Moves `[N, 2]` from logits of cooperating."""
+        return (streams.units(env.seed, self.stream, env.first, draw, (env.n, 2), env.device) >= torch.sigmoid(logit)).long()

@@ -71,15 +71,15 @@ def test_unit_is_a_multiple_of_two_to_the_minus_24_below_one():
 
 
 def test_keys_of_streams_differ_and_the_worlds_own_is_the_seed():
-    keys = [int(streams.key_of(seed, stream)) for seed in range(200) for stream in range(6)]
+    keys = [int(streams.key_of(seed, stream)) for seed in range(200) for stream in range(16)]
     assert len(set(keys)) == len(keys)
     assert streams.key_of(17, dice.WORLD) == 17
     assert streams.key_of(17, dice.INIT) == philox(17, dice.INIT, 0xC0FFEE)[0]
 
 
 def test_streams_are_independent():
-    drawn = np.stack([streams.units(0, stream, 0, 0, (5000, 1)).flatten().numpy() for stream in range(6)])
-    correlations = np.corrcoef(drawn)[np.triu_indices(6, 1)]
+    drawn = np.stack([streams.units(0, stream, 0, 0, (5000, 1)).flatten().numpy() for stream in range(16)])
+    correlations = np.corrcoef(drawn)[np.triu_indices(16, 1)]
     assert np.abs(correlations).max() < 4 / np.sqrt(5000)
 
 

@@ -1,0 +1,109 @@
+"""The Ray actors: thin mailboxes around a tile host, a learner and a meta-learner. They return NumPy arrays, never torch tensors."""
+
+import time
+from typing import Any
+
+import torch
+
+from interplay.cluster.experiment import Experiment, threads
+from interplay.cluster.tiles import TileHost, TileState, pack
+from interplay.learners.core import Task
+from interplay.policies.trajectory import Trajectory
+
+
+def _tensors(arrays: dict[str, Any]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(x.copy()) for name, x in arrays.items()}
+
+
+class EnvActor:
+    """Hosts tiles `first ... first + count - 1` and plays rounds on them.
+
+    `play` is a function of its arguments: Ray may restart this actor and call it again, and gets the same trajectory.
+    """
+
+    def __init__(self, experiment: Experiment, first: int, count: int) -> None:
+        self.name = f"EnvActor(tiles {first}-{first + count - 1})"
+        self.experiment, self.first = experiment, first
+        self.host = TileHost(experiment, first, count)
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def play(self, number: int, version: int, weights: dict[str, Any], tasks: list[Task], states: list[Any]) -> tuple[Any, Any, Any]:
+        """Play a round; `states` holds a reference to the tiles' states at its start (or nothing), fetched only where it is needed.
+
+        Returns the packed trajectory, the outcomes, and the states after it.
+        """
+        before: list[TileState] | None = None
+        if states and self.host.at != number:
+            import ray
+
+            before = [_tensors(state) for state in ray.get(states[0])]
+        try:
+            played = self.host.play(number, version, _tensors(weights), tasks, before)
+        except Exception as error:
+            world = self.first * self.experiment.run.tile
+            raise RuntimeError(f"{self.name}: round {number}, seed {self.experiment.seed}, worlds from {world}: {error}") from error
+        return played.trajectory.pack(), played.outcomes, [pack(state) for state in played.states]
+
+
+class LearnerActor:
+    """Owns the learner. `learn` joins the actors' trajectories in the order of their tiles, so that it does not matter who made them."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        threads(1)
+        self.learner = experiment.learner()
+        self.done = time.perf_counter()
+
+    def __repr__(self) -> str:
+        return "Learner"
+
+    def weights(self) -> dict[str, Any]:
+        """What actors need to act."""
+        return {name: x.copy() for name, x in pack(self.learner.policy()).items()}
+
+    def learn(self, number: int, *packed: dict[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
+        """One update; returns metrics and the new weights."""
+        began = time.perf_counter()
+        trajectory = Trajectory.join([Trajectory.unpack(p) for p in packed]) if packed else None
+        metrics = self.learner.update(trajectory)
+        if metrics:
+            lag = float(number - trajectory.version) if trajectory else 0.0
+            metrics = metrics | {"time/learn": time.perf_counter() - began, "time/wait": began - self.done, "lag": lag}
+        self.done = time.perf_counter()
+        return metrics, self.weights()
+
+    def state(self) -> dict[str, Any]:
+        """The learner's whole state."""
+        return {name: x.copy() for name, x in pack(self.learner.state_dict()).items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over a state."""
+        self.learner.load_state_dict(_tensors(state))
+
+
+class MetaLearnerActor:
+    """Owns the meta-learner."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.meta = experiment.meta()
+        self.tiles = experiment.run.tiles
+
+    def __repr__(self) -> str:
+        return "MetaLearner"
+
+    def ask(self) -> list[Task]:
+        """The tasks of the next round."""
+        return self.meta.ask(self.tiles)
+
+    def tell(self, tasks: list[Task], outcomes: list[dict[str, float]]) -> None:
+        """What came of a round."""
+        self.meta.tell(tasks, outcomes)
+
+    def state(self) -> dict[str, Any]:
+        """Its whole state."""
+        return self.meta.state_dict()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over a state."""
+        self.meta.load_state_dict(state)

@@ -1,0 +1,92 @@
+"""Checkpoints: a folder `STEP/` with the learner, the tiles, the meta-learner; written aside, synced, renamed, so that it is whole or not there."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from interplay.cluster.runner import RunState
+from interplay.envs.core import UsageError
+
+SCHEMA = 1
+FILES = ("learner.safetensors", "tiles.safetensors", "state.json")
+
+
+def save(folder: Path, state: RunState) -> Path:
+    """Write `state` to `folder/NUMBER`; returns that path."""
+    final = folder / f"{state.number:08d}"
+    aside = folder / f".{final.name}.partial"
+    if final.exists():
+        return final
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    save_file(_whole(state.learner), aside / "learner.safetensors")
+    tiles = {f"{k}/{name}": x for k, tile in enumerate(state.tiles) for name, x in tile.items()}
+    save_file(_whole(tiles), aside / "tiles.safetensors")
+    about = {"schema": SCHEMA, "number": state.number, "tiles": len(state.tiles), "meta": state.meta}
+    (aside / "state.json").write_text(json.dumps(about, indent=1))
+    for path in (*aside.iterdir(), aside):
+        _sync(path)
+    aside.rename(final)
+    _sync(folder)
+    return final
+
+
+def _whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()}
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
+
+
+def numbers(folder: Path) -> list[int]:
+    """The checkpoints there, oldest first."""
+    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.is_dir() else []
+
+
+def load(folder: Path, number: int | None = None) -> RunState:
+    """The newest checkpoint, or that of `number`.
+
+    Raises:
+        UsageError: there is none, or a file of it is missing or cut short.
+    """
+    there = numbers(folder)
+    if not there:
+        raise UsageError(f"{folder} holds no checkpoint; allowed is a run folder with checkpoints/STEP/")
+    number = there[-1] if number is None else number
+    path = folder / f"{number:08d}"
+    older = [n for n in there if n < number]
+    advice = f"; move that folder away to go on from checkpoint {older[-1]}" if older else ""
+    try:
+        about = json.loads((path / "state.json").read_text())
+        if about["schema"] != SCHEMA:
+            raise UsageError(f"{path} has schema {about['schema']}; this version reads {SCHEMA}")
+        learner, flat = load_file(path / "learner.safetensors"), load_file(path / "tiles.safetensors")
+        tiles: list[dict[str, Tensor]] = [{} for _ in range(about["tiles"])]
+        for name, x in flat.items():
+            k, _, field = name.partition("/")
+            tiles[int(k)][field] = x
+        return RunState(about["number"], learner, about["meta"], tiles)
+    except (OSError, SafetensorError, json.JSONDecodeError, KeyError, IndexError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"checkpoint {path} is damaged ({type(error).__name__}: {error}){advice}") from None
+
+
+def digest(state: RunState) -> str:
+    """A hash of the learner's tensors: equal digests are equal bits."""
+    import hashlib
+
+    h = hashlib.sha256()
+    for name in sorted(state.learner):
+        h.update(name.encode())
+        h.update(state.learner[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return h.hexdigest()

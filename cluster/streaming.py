@@ -1,0 +1,159 @@
+"""The runner over Ray: env actors stream trajectories to the learner; only references pass through here.
+
+A round's trajectory and the weights it is played with are references that Ray resolves between the actors: the next round is asked
+for before the last one is learned from, and at most staleness + 1 rounds are ever in flight, so nothing queues up.
+"""
+
+import logging
+import os
+from typing import Any
+
+import torch
+
+from interplay.cluster.experiment import Experiment
+from interplay.cluster.runner import Lost, RunState
+from interplay.envs.core import UsageError
+from interplay.learners.core import Task
+
+RESTARTS = 1000  # of one env actor; a host that keeps dying is an error, not a failure
+
+
+def connect(address: str | None, cpus: int | None = None) -> bool:
+    """Join the Ray at `address`, or start one on this machine's loopback; returns whether it was started here.
+
+    Raises:
+        UsageError: nothing answers at the address.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return False
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    here = "auto" if address in ("auto", "local") else address
+    if here is None:
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # loopback only, for the time of this run
+        ray.init(num_cpus=cpus, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+        return True
+    try:
+        ray.init(address=here, runtime_env=_code(), **quiet)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise UsageError(f"no Ray answers at {address!r} ({reason}); allowed are host:port of a running head, or no --address") from None
+    return False
+
+
+def _code() -> dict[str, Any]:
+    """How the code reaches the nodes: by itself where it runs from a checkout, else it is installed there as it is here."""
+    from pathlib import Path
+
+    checkout = Path(__file__).resolve().parent.parent / ".path" / "interplay"
+    return {"py_modules": [str(checkout)]} if checkout.is_dir() else {}
+
+
+def split(tiles: int, actors: int) -> list[tuple[int, int]]:
+    """Contiguous shares `(first, count)` of the tiles, as equal as can be."""
+    edges = [tiles * k // actors for k in range(actors + 1)]
+    return [(a, b - a) for a, b in zip(edges, edges[1:], strict=False)]
+
+
+class RayRunner:
+    """Env actors, a learner actor and a meta-learner actor on the Ray that this process is connected to."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.actors: list[Any] = []
+
+    def restore(self, state: RunState | None) -> None:
+        """Start fresh actors (ending those of before), and give them `state`."""
+        import ray
+
+        from interplay.cluster.actors import EnvActor, LearnerActor, MetaLearnerActor
+
+        self.close()
+        run = self.experiment.run
+        gpu = run.device.startswith("cuda")
+        share = {"num_gpus": 1 / (run.env_actors + 1)} if gpu else {}
+        env, once = ray.remote(EnvActor), {"max_restarts": 0}
+        try:
+            self.meta = ray.remote(MetaLearnerActor).options(num_cpus=0, **once).remote(self.experiment)
+            self.learner = ray.remote(LearnerActor).options(num_cpus=0, **once, **share).remote(self.experiment)
+            self.hosts = [
+                env.options(num_cpus=min(1, run.act_threads / 2), max_restarts=RESTARTS, max_task_retries=-1, **share).remote(
+                    self.experiment, first, count
+                )
+                for first, count in (split(run.tiles, run.env_actors) if run.tiles else [])
+            ]
+            self.actors = [self.meta, self.learner, *self.hosts]
+            number = 0
+            self.states: list[Any] = [None] * len(self.hosts)
+            if state is not None:
+                number = state.number
+                ray.get(self.learner.restore.remote({name: x.numpy() for name, x in state.learner.items()}))
+                ray.get(self.meta.restore.remote(state.meta))
+                if state.tiles:
+                    from interplay.cluster.tiles import pack
+
+                    shares = split(run.tiles, run.env_actors)
+                    self.states = [ray.put([pack(s) for s in state.tiles[first : first + count]]) for first, count in shares]
+            self.weights = {number: self.learner.weights.remote()}
+        except ray.exceptions.RayError as error:
+            raise _lost(error) from error
+
+    def ask(self) -> list[Task]:
+        """Ask the meta-learner actor."""
+        return self._get(self.meta.ask.remote())
+
+    def play(self, number: int, version: int, tasks: list[Task]) -> list[Any]:
+        """Every env actor plays its tiles; returns their references."""
+        handle, start = [], 0
+        shares = split(self.experiment.run.tiles, len(self.hosts)) if self.hosts else []
+        for k, host in enumerate(self.hosts):
+            count = shares[k][1]
+            before = [] if self.states[k] is None else [self.states[k]]
+            call = host.play.options(num_returns=3)
+            trajectory, outcomes, self.states[k] = call.remote(number, version, self.weights[version], tasks[start : start + count], before)
+            handle.append((trajectory, outcomes))
+            start += count
+        return handle
+
+    def learn(self, number: int, handle: list[Any]) -> tuple[dict[str, float], list[dict[str, float]]]:
+        """The learner takes the trajectories as they arrive; waits for its metrics."""
+        metrics, weights = self.learner.learn.options(num_returns=2).remote(number, *(trajectory for trajectory, _ in handle))
+        self.weights = {v: w for v, w in self.weights.items() if v > number - self.experiment.run.staleness - 1}
+        self.weights[number + 1] = weights
+        found = self._get([metrics, *(outcomes for _, outcomes in handle)])
+        return found[0], [outcome for outcomes in found[1:] for outcome in outcomes]
+
+    def tell(self, tasks: list[Task], outcomes: list[dict[str, float]]) -> None:
+        """Tell the meta-learner actor; it hears before it is asked again."""
+        self.meta.tell.remote(tasks, outcomes)
+
+    def state(self, number: int) -> RunState:
+        """Fetched from the actors."""
+        learner, meta, *shares = self._get([self.learner.state.remote(), self.meta.state.remote(), *(s for s in self.states if s is not None)])
+        copy = lambda arrays: {name: torch.from_numpy(x.copy()) for name, x in arrays.items()}
+        return RunState(number, copy(learner), meta, [copy(tile) for share in shares for tile in share])
+
+    def close(self) -> None:
+        """End the actors."""
+        import ray
+
+        for actor in self.actors:
+            ray.kill(actor)
+        self.actors = []
+
+    def _get(self, refs: Any) -> Any:
+        import ray
+
+        try:
+            return ray.get(refs)
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, ray.exceptions.RayError):
+                raise _lost(error) from error  # an object that a task needed is gone
+            raise
+        except ray.exceptions.RayError as error:
+            raise _lost(error) from error
+
+
+def _lost(error: Exception) -> Lost:
+    return Lost(str(error).strip().splitlines()[0])

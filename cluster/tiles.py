@@ -1,0 +1,80 @@
+"""A host of tiles: the worlds and the player of some tiles, in this process. An env actor is one of these behind a mailbox."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from interplay.cluster.experiment import Experiment, threads
+from interplay.envs.core import Env
+from interplay.learners.core import Task
+from interplay.policies.rollout import rollout
+from interplay.policies.trajectory import Trajectory
+
+TileState = dict[str, Tensor]  # a snapshot of a tile's worlds, and "carry" where the player remembers
+
+
+@dataclass
+class Played:
+    """What a round of play gives: a trajectory, an outcome for each tile, and each tile's state after it."""
+
+    trajectory: Trajectory
+    outcomes: list[dict[str, float]]
+    states: list[TileState]
+
+
+class TileHost:
+    """Plays rounds on tiles `first ... first + count - 1`.
+
+    A round is a function of (round, weights, tasks, the tiles' states at its start): a host that has lost its place, or never had it,
+    restores the states it is given, and plays the very round that was lost.
+    """
+
+    def __init__(self, experiment: Experiment, first: int, count: int) -> None:
+        threads(experiment.run.act_threads)
+        self.experiment, self.first = experiment, first
+        self.envs: list[Env] = [experiment.env(first + k) for k in range(count)]
+        self.player = experiment.player()
+        self.carries = [self.player.start(env) for env in self.envs]
+        self.at = 0  # the round whose start the tiles stand at
+
+    def play(self, number: int, version: int, weights: dict[str, Tensor], tasks: list[Task], states: list[TileState] | None) -> Played:
+        """Play round `number` with the weights of `version`, from `states` (None: from where the tiles stand)."""
+        threads(self.experiment.run.act_threads)
+        if self.at != number:
+            if states is None:
+                raise RuntimeError(f"tiles {self.first}... stand at round {self.at}, not {number}, and no states were given")
+            self._restore(states)
+        self.player.load(weights)
+        began, turns = time.perf_counter(), self.experiment.run.turns
+        parts, outcomes = [], []
+        for k, env in enumerate(self.envs):
+            configure = getattr(env, "configure", None)
+            if configure:
+                configure(tasks[k].options)
+            part, self.carries[k] = rollout(env, self.player, turns, number * turns, self.carries[k])
+            parts.append(part)
+            outcomes.append(env.outcome() if hasattr(env, "outcome") else {})  # type: ignore[attr-defined]
+        self.at = number + 1
+        trajectory = Trajectory.join(parts)
+        trajectory.version = version
+        seconds = time.perf_counter() - began
+        for outcome in outcomes:
+            outcome["time/act"] = seconds
+        return Played(trajectory, outcomes, [self._state(k) for k in range(len(self.envs))])
+
+    def _state(self, k: int) -> TileState:
+        carry = self.carries[k]
+        return self.envs[k].snapshot() | ({} if carry is None else {"carry": carry.clone()})
+
+    def _restore(self, states: list[TileState]) -> None:
+        for k, state in enumerate(states):
+            state = dict(state)
+            self.carries[k] = state.pop("carry", None)
+            self.envs[k].restore(state)
+
+
+def pack(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """Named tensors as arrays, for the object store."""
+    return {name: x.cpu().numpy() for name, x in tensors.items()}

@@ -1,0 +1,155 @@
+"""`interplay train`: from the command line to a run folder."""
+
+import dataclasses
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from interplay.cluster.experiment import Experiment
+from interplay.cluster.recipes import RECIPES, Recipe, recipe
+from interplay.cluster.record import RunFolder
+from interplay.envs.core import UsageError, did_you_mean
+
+# What may differ from the stored config when a run is resumed: it changes where and how long, not what.
+FREE = ("run.updates", "run.env_actors", "run.learn_threads", "run.device")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where a run happens.
+
+    Attributes:
+        run_dir: the run's folder, new or empty; by default runs/RECIPE-TIME-seedN.
+        local: everything in this process, without Ray.
+        address: host:port of a running Ray head; by default a Ray of this machine's own, for the time of the run.
+        resume: a run folder to go on with, from its last checkpoint.
+        quiet: no progress, only the last line.
+    """
+
+    run_dir: Path | None = None
+    local: bool = False
+    address: str | None = None
+    resume: Path | None = None
+    quiet: bool = False
+
+
+def parse(name: str, experiment: Experiment, arguments: Sequence[str], about: Recipe) -> tuple[Options, Experiment]:
+    """The options, and the experiment with the overrides of the command line."""
+    flat = tyro.conf.arg(name="")
+    fields = [
+        ("options", Annotated[Options, flat], field(default=Options())),
+        ("experiment", Annotated[type(experiment), flat], field(default=experiment)),  # type: ignore[misc]
+    ]
+    command = dataclasses.make_dataclass("Train", fields, frozen=True)
+    text = f"{about.title}\n\nPaper: {about.paper}\nExpected: {about.expects}\nCost on two cores: {about.cost}"
+    found: Any = tyro.cli(command, prog=f"interplay train {name}", args=list(arguments), description=text)
+    return found.options, found.experiment
+
+
+def resumed(arguments: Sequence[str]) -> Path | None:
+    """The folder after `--resume`, if there is one (read before all else: its config is the overrides' default)."""
+    for k, word in enumerate(arguments):
+        if word == "--resume" and k + 1 < len(arguments):
+            return Path(arguments[k + 1])
+        if word.startswith("--resume="):
+            return Path(word.partition("=")[2])
+    return None
+
+
+def changes(before: Any, after: Any, path: str = "") -> list[str]:
+    """Dotted names of the fields in which two configs differ."""
+    found = []
+    for f in dataclasses.fields(before):
+        old, new, name = getattr(before, f.name), getattr(after, f.name), f"{path}{f.name}"
+        if dataclasses.is_dataclass(old):
+            found += changes(old, new, f"{name}.")
+        elif old != new:
+            found.append(name)
+    return found
+
+
+def prepare(arguments: Sequence[str]) -> tuple[RunFolder, Recipe, Options]:
+    """Everything that can be wrong with a command is found here, before anything is started or written."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        raise UsageError(f"train needs a recipe: interplay train RECIPE [flags]{did_you_mean('', RECIPES)}")
+    name, flags = arguments[0], arguments[1:]
+    about, experiment = recipe(name), recipe(name).experiment
+    earlier = resumed(flags)
+    if earlier is not None:
+        stored = RunFolder.open(earlier)
+        if stored.recipe != name:
+            raise UsageError(f"{earlier} is a run of {stored.recipe}, not of {name}; allowed is interplay train {stored.recipe} --resume {earlier}")
+        experiment = stored.experiment
+    options, chosen = parse(name, experiment, flags, about)
+    chosen.check()
+    if options.local and options.address:
+        raise UsageError("--local and --address exclude each other: a local run needs no Ray")
+    if earlier is None:
+        place = options.run_dir or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-seed{chosen.seed}"
+        return RunFolder.create(place, name, chosen), about, options
+    return _reopen(earlier, name, experiment, chosen, options), about, options
+
+
+def _reopen(path: Path, name: str, stored: Experiment, chosen: Experiment, options: Options) -> RunFolder:
+    """A run folder to go on with; refuses changes that would make it another run."""
+    from interplay.cluster import checkpoint
+
+    if options.run_dir is not None:
+        raise UsageError("--resume and --run-dir exclude each other: a resumed run stays in its folder")
+    other = [field for field in changes(stored, chosen) if field not in FREE]
+    if other:
+        raise UsageError(f"--resume {path}: {', '.join(other)} differ from the run's config; allowed to change are {', '.join(FREE)}")
+    folder = RunFolder(path, name, chosen)
+    done = checkpoint.load(folder.checkpoints).number // chosen.stages
+    if done >= chosen.run.updates:
+        raise UsageError(f"{path} is finished ({done} updates); to go on, raise --run.updates above {done}")
+    folder.write_config()
+    return folder
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run a recipe; prints the run folder as the last line."""
+    folder, about, options = prepare(arguments)
+    from interplay.cluster.panel import Panel, report
+    from interplay.cluster.run import train
+
+    panel = Panel(folder, about, options.quiet)
+    try:
+        runner = make_runner(folder.experiment, options)
+    except UsageError:
+        _forget(folder, options)
+        raise
+    try:
+        with panel:
+            summary = train(folder, runner, about.reference, panel.watch)
+    except KeyboardInterrupt:
+        print(f"\nstopped; go on with: interplay train {folder.recipe} --resume {folder.path}", file=sys.stderr)
+        print(folder.path)
+        raise SystemExit(130) from None
+    if not options.quiet:
+        report(summary, folder)
+    print(folder.path)
+
+
+def make_runner(experiment: Experiment, options: Options) -> Any:
+    """The local runner, or one over Ray."""
+    if options.local:
+        from interplay.cluster.runner import LocalRunner
+
+        return LocalRunner(experiment)
+    from interplay.cluster.streaming import RayRunner, connect
+
+    connect(options.address)
+    return RayRunner(experiment)
+
+
+def _forget(folder: RunFolder, options: Options) -> None:
+    """Take back a folder in which nothing has happened yet."""
+    if options.resume is None:
+        (folder.path / "config.json").unlink(missing_ok=True)
+        folder.path.rmdir()

@@ -1,0 +1,54 @@
+"""Meta-learners without parameters: play the same again, and the annealing of meta-self-play."""
+
+from typing import Any
+
+from interplay.envs import dice, streams
+from interplay.learners.core import Task
+
+
+class Repeat:
+    """The same task for ever."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def ask(self, n: int) -> list[Task]:
+        """The task, n times."""
+        return [self.task] * n
+
+    def tell(self, tasks: list[Task], outcomes: list[dict[str, float]]) -> None:
+        """Nothing to learn from."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """No state."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """No state."""
+
+
+class Annealing:
+    """Meta-self-play (Lu et al. 2022): lambda starts at 1 and falls by `rate` each meta-episode; with probability lambda both shapers
+    train against naive learners of their own, else they meet each other.
+    """
+
+    def __init__(self, rate: float, seed: int) -> None:
+        self.rate, self.seed, self.asked = rate, seed, 0
+
+    def ask(self, n: int) -> list[Task]:
+        """One draw decides for all n tiles, so that a trajectory is of one kind."""
+        self.asked += 1
+        naive = max(0.0, 1 - self.rate * self.asked)
+        meet = float(streams.units(self.seed, dice.META, 2**31, self.asked, (1, 1))) >= naive
+        return [Task(options={"meet": meet})] * n
+
+    def tell(self, tasks: list[Task], outcomes: list[dict[str, float]]) -> None:
+        """The schedule does not depend on what came of it."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """How often it was asked."""
+        return {"asked": self.asked}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on."""
+        self.asked = int(state["asked"])

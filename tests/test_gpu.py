@@ -1,0 +1,103 @@
+"""On a CUDA device: the same bits as on the CPU, from the same rules; and a step captured in a CUDA graph replays right."""
+
+import numpy as np
+import pytest
+import torch
+
+from interplay.envs import dice, make, names, streams
+from interplay.envs.core import Step
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+
+CASES = {
+    **{name: (name, {"rounds": 9}) for name in names()},
+    "matrix 2x3": ("matrix", {"payoff": np.arange(12.0).reshape(2, 2, 3), "rounds": 9, "stop": 0.1}),
+    "coin, own view": ("coin", {"size": 5, "rounds": 9, "egocentric": True}),
+    "public-goods of 7": ("public-goods", {"players": 7, "factor": 1.7, "rounds": 9}),
+    "lever of three": ("lever", {"players": 3, "rounds": 9}),
+}
+
+
+def assert_same(cpu: Step, cuda: Step) -> None:
+    for field, one, two in zip(Step._fields, cpu, cuda, strict=True):
+        assert torch.equal(one, two.cpu()), field
+
+
+@pytest.mark.parametrize("n", [1, 1000, 5000])
+@pytest.mark.parametrize("case", CASES)
+def test_worlds_equal_the_cpu(case, n):
+    name, params = CASES[case]
+    cpu, cuda = (make(name, num_envs=n, device=device, seed=3, first=17, **params) for device in ("cpu", "cuda"))
+    assert_same(cpu.out, cuda.out)
+    mask = torch.arange(n) % 2 == 0
+    for draw in range(25):
+        action = cpu.random_action(draw)
+        assert torch.equal(action, cuda.random_action(draw).cpu())
+        assert_same(cpu.step(action), cuda.step(action.cuda()))
+        if draw == 12:
+            assert_same(cpu.reset(mask), cuda.reset(mask.cuda()))
+    assert torch.equal(cpu.memory, cuda.memory.cpu())
+
+
+def test_levels_and_snapshots_on_the_device():
+    cpu, cuda = (make("ipd", num_envs=100, device=device, rounds=5) for device in ("cpu", "cuda"))
+    mask, payoff = torch.arange(100) % 3 == 0, np.arange(800.0).reshape(100, 2, 2, 2)
+    kept = cuda.snapshot()
+    for draw in range(7):
+        assert_same(cpu.step(cpu.random_action(draw)), cuda.step(cuda.random_action(draw)))
+    cpu.set_level(mask, cpu.pack_levels(payoff=payoff))
+    cuda.set_level(mask.cuda(), cuda.pack_levels(payoff=payoff))
+    for draw in range(7):
+        assert_same(cpu.step(cpu.random_action(draw)), cuda.step(cuda.random_action(draw)))
+    assert torch.equal(cpu.memory, cuda.memory.cpu())
+    cuda.restore(kept)
+    assert torch.equal(make("ipd", num_envs=100, rounds=5).memory, cuda.memory.cpu())
+
+
+@pytest.mark.parametrize("first, draw", [(0, 0), (100, 12345)])
+def test_streams_equal_the_cpu(first, draw):
+    shape = (3000, 2, 3)
+    key = (5, dice.ACT, first, draw, shape)
+    assert torch.equal(streams.units(*key), streams.units(*key, device="cuda").cpu())
+    # cos and log1p are torch's, and differ between devices in the last bits
+    torch.testing.assert_close(streams.normals(*key), streams.normals(*key, device="cuda").cpu(), rtol=1e-4, atol=1e-5)
+    for count in (2, 5, 10):
+        new = lambda device: torch.zeros(3000, 4, dtype=torch.int64, device=device)
+        one, two = (streams.choices(5, first, draw, count, None, new(device)) for device in ("cpu", "cuda"))
+        assert torch.equal(one, two.cpu())
+        legal = streams.units(6, dice.ACT, 0, 0, (3000, 4, count)) < 0.5
+        one = streams.choices(5, first, draw, count, legal, new("cpu"))
+        assert torch.equal(one, streams.choices(5, first, draw, count, legal.cuda(), new("cuda")).cpu())
+
+
+@pytest.mark.parametrize("name", ["ipd", "coin"])
+def test_a_step_in_a_cuda_graph(name):
+    """Launches go onto torch's current stream and wait for nothing: a captured step replays, autoresets included."""
+    cpu, cuda = (make(name, num_envs=3000, device=device, seed=1, rounds=4) for device in ("cpu", "cuda"))
+    action = torch.zeros(3000, cuda.agents, dtype=torch.int64, device="cuda")
+    cpu.step(action.cpu())
+    cuda.step(action)  # compiled and loaded before the capture
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    before = cuda.memory.clone()
+    with torch.cuda.graph(graph):
+        cuda.step(action)
+    assert torch.equal(cuda.memory, before), "a capture plays nothing"
+    for draw in range(10):
+        action.copy_(cpu.random_action(draw))
+        graph.replay()
+        assert_same(cpu.step(action.cpu()), cuda.out)
+    assert torch.equal(cpu.memory, cuda.memory.cpu())
+
+
+def test_steps_run_on_the_current_stream():
+    batch, side = make("coin", num_envs=3000, device="cuda", rounds=4), torch.cuda.Stream()
+    cpu = make("coin", num_envs=3000, rounds=4)
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for draw in range(10):
+            batch.step(batch.random_action(draw))
+    torch.cuda.current_stream().wait_stream(side)
+    for draw in range(10):
+        cpu.step(cpu.random_action(draw))
+    assert_same(cpu.out, batch.out)
