@@ -137,6 +137,7 @@ def json_lines(command: list[str]) -> Iterator[dict[str, Any]]:
     with program:
         assert program.stdout
         for line in program.stdout:
-            yield json.loads(line)
+            if line.startswith("{"):  # jaxmarl talks when it is imported, past any redirection in Python
+                yield json.loads(line)
     if program.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with exit code {program.returncode}; its own message stands above")

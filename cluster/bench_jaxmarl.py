@@ -1,7 +1,8 @@
 """JaxMARL's speed, for comparison: a program of its own, run by the interpreter of an environment that has jaxmarl (see `side_by_side`).
 
-It prints one JSON object a line, with the keys of `interplay.cluster.bench`. A step is one turn of one world: uniform random actions
-for all agents, `MultiAgentEnv.step` with its own autoreset, all in one jitted `lax.scan` over `vmap`ped worlds.
+It prints one JSON object a line, with the keys of `interplay.cluster.bench` (jaxmarl itself prints a line or two when it is imported).
+A step is one turn of one world: uniform random actions for all agents, `MultiAgentEnv.step` with its own autoreset, all in one jitted
+`lax.scan` over `vmap`ped worlds.
 
     .venv-jaxmarl/bin/python cluster/bench_jaxmarl.py --worlds coin_game --num-envs 64 1024 8192
     .venv-jaxmarl/bin/python cluster/bench_jaxmarl.py --ippo --num-envs 1024
@@ -9,11 +10,9 @@ for all agents, `MultiAgentEnv.step` with its own autoreset, all in one jitted `
 # pyright: reportMissingImports=false
 
 import argparse
-import contextlib
 import json
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -53,8 +52,7 @@ def row(world: str, num_envs: int, env_steps_per_s: float, **more: Any) -> dict[
 
 def play(name: str, num_envs: int, seconds: float) -> dict[str, Any]:
     """Random play of one of JaxMARL's worlds."""
-    with contextlib.redirect_stdout(sys.stderr):  # it talks when it is imported; our lines are JSON
-        from jaxmarl import make
+    from jaxmarl import make
 
     env = make(name)
     sizes = {agent: env.action_space(agent).n for agent in env.agents}

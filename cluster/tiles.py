@@ -77,4 +77,4 @@ class TileHost:
 
 def pack(tensors: dict[str, Tensor]) -> dict[str, Any]:
     """Named tensors as arrays, for the object store."""
-    return {name: x.cpu().numpy() for name, x in tensors.items()}
+    return {name: x.cpu().contiguous().numpy() for name, x in tensors.items()}

@@ -4,28 +4,12 @@ A policy is five logits in the order [CC, CD, DC, DD, start], own move first for
 that round, and in the first round. The logits stand in the last axis, any axes before it are the batch.
 """
 
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-
-@lru_cache
-def other_view(device: torch.device) -> Tensor:
-    """One player's states in the order of the other's: my CD is your DC. `[5]`."""
-    return torch.tensor([0, 2, 1, 3, 4], device=device)
-
-
-@lru_cache
-def edges(device: torch.device) -> dict[str, Tensor]:
-    """Where the transitions between states stand in a flattened 4 x 4 matrix [from, to], each `[4]`, seen from every state in turn.
-
-    State r in turn is called "r", the three after it (in a ring) "i", "j", "k": "ir" are the places of r+1 -> r for r = 0..3.
-    """
-    place = lambda before, after: [4 * ((r + before) % 4) + (r + after) % 4 for r in range(4)]
-    ring = list(enumerate("rijk"))
-    return {x + y: torch.tensor(place(a, b), device=device) for a, x in ring for b, y in ring if x not in ("r", y)}
+OTHER_VIEW = (0, 2, 1, 3, 4)  # one player's CD is the other's DC
 
 
 def forests(j_out: Tensor, k_out: Tensor, jk: Tensor, kj: Tensor) -> Tensor:
@@ -36,10 +20,15 @@ def forests(j_out: Tensor, k_out: Tensor, jk: Tensor, kj: Tensor) -> Tensor:
 def spanning_trees(flow: Tensor) -> Tensor:
     """For each of four states, the sum over the 16 trees that lead to it of the products of their three transitions: `[4, ...]`.
 
-    `flow` `[4, 4, ...]` holds the transitions [from, to]. State i goes to the root, or to j, or to k; j and k drain into what is left.
+    `flow` `[4, 4, ...]` holds the transitions [to, from]. All four are found at once: with r = 0..3 for the root, i, j and k are the
+    states after it in a ring. State i goes to the root, or to j, or to k; j and k drain into what is left.
     """
-    flat = flow.flatten(0, 1)
-    ir, ij, ik, jr, ji, jk, kr, ki, kj = (flat.index_select(0, place) for place in edges(flow.device).values())
+    flows = [row.unbind(0) for row in flow.unbind(0)]
+    # Neither index_select nor a list as an index: they wake OpenMP's threads, which beside a busy core cost a hundred times all else.
+    edge = lambda start, end: torch.stack([flows[(r + end) % 4][(r + start) % 4] for r in range(4)])
+    ir, ij, ik = edge(1, 0), edge(1, 2), edge(1, 3)
+    jr, ji, jk = edge(2, 0), edge(2, 1), edge(2, 3)
+    kr, ki, kj = edge(3, 0), edge(3, 1), edge(3, 2)
     to_root = ir * forests(jr + ji, kr + ki, jk, kj)
     return to_root + ij * forests(jr, kr, jk, kj + ki) + ik * forests(jr, kr, jk + ji, kj)
 
@@ -67,10 +56,9 @@ def occupancy(theta1: Tensor, theta2: Tensor, gamma: float) -> Tensor:
         gamma: discount in [0, 1]. At 1 it is the long-run share, for policies that have one (not two that never leave where they are).
     """
     mine, theirs = torch.broadcast_tensors(theta1, theta2)
-    # index_select, here and above: indexing with a list wakes OpenMP's threads, which costs more than all else (0.1 s beside a busy core)
-    moves = joint(mine.movedim(-1, 0), theirs.movedim(-1, 0).index_select(0, other_view(theirs.device)))
-    flow = gamma * moves[:, :4] + (1 - gamma) * moves[:, 4:]  # [to, from, ...]
-    trees = spanning_trees(flow.transpose(0, 1))
+    their = theirs.unbind(-1)
+    moves = joint(mine.movedim(-1, 0), torch.stack([their[state] for state in OTHER_VIEW]))
+    trees = spanning_trees(gamma * moves[:, :4] + (1 - gamma) * moves[:, 4:])
     return trees / trees.sum(0)
 
 

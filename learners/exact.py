@@ -106,7 +106,8 @@ class ExactLearner:
 
     Args:
         config: who learns what, and how.
-        seed, first: logits start from N(0, 1); game g is game `first + g` of the seed, and goes the same in any batch that holds it.
+        seed, first: logits start from N(0, 1); game g is game `first + g` of the seed, and starts the same in any batch
+            that holds it.
         device: where the games live.
     """
 

@@ -1,5 +1,6 @@
 """What worlds and policies make and learners consume: a stretch of play, time-major `[T, B, A, ...]`."""
 
+import warnings
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -61,19 +62,21 @@ class Trajectory:
 
     def pack(self) -> dict[str, Any]:
         """As NumPy arrays, which Ray moves without a copy."""
-        return {k: v.cpu().numpy() if isinstance(v, Tensor) else v for k, v in vars(self).items() if v is not None}
+        return {k: v.cpu().contiguous().numpy() if isinstance(v, Tensor) else v for k, v in vars(self).items() if v is not None}
 
     @staticmethod
     def unpack(packed: dict[str, Any]) -> "Trajectory":
         """Back from `pack()`. The tensors share the arrays' memory, which may be read-only: learners do not write to trajectories."""
-        return Trajectory(**{k: _share(v) if isinstance(v, np.ndarray) else v for k, v in packed.items()})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            return Trajectory(**{k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in packed.items()})
 
     @staticmethod
     def join(parts: list["Trajectory"]) -> "Trajectory":
         """Several stretches of different worlds and equal length, side by side in the order given."""
         if len(parts) == 1:
             return parts[0]
-        first, joined = parts[0], {}
+        joined: dict[str, Any] = {}
         widths = torch.tensor([0, *(p.reward.shape[1] for p in parts)]).cumsum(0)
         for f in fields(Trajectory):
             values = [getattr(p, f.name) for p in parts]
@@ -83,28 +86,4 @@ class Trajectory:
                 joined[f.name] = torch.cat([v + torch.stack([torch.zeros_like(w), w]) for v, w in zip(values, widths[:-1], strict=True)])
             elif values[0] is not None:
                 joined[f.name] = torch.cat(values, dim=0 if f.name in ("last_obs", "final_obs", "carry") else 1)
-        assert first.obs.shape[0] == parts[-1].obs.shape[0]
         return Trajectory(**joined)
-
-
-def _share(array: np.ndarray) -> Tensor:
-    """A tensor on an array's memory without PyTorch's warning about read-only arrays."""
-    if array.flags.writeable:
-        return torch.from_numpy(array)
-    return (
-        torch.frombuffer(memoryview(array).cast("B"), dtype=torch.uint8).view(_DTYPES[array.dtype.name]).view(array.shape)
-        if array.size
-        else torch.from_numpy(array.copy())
-    )
-
-
-_DTYPES = {
-    "uint8": torch.uint8,
-    "bool": torch.bool,
-    "int64": torch.int64,
-    "float32": torch.float32,
-    "float64": torch.float64,
-    "int32": torch.int32,
-    "int16": torch.int16,
-    "int8": torch.int8,
-}

@@ -64,7 +64,7 @@ def test_the_rate_is_turns_by_time(monkeypatch):
 
 
 def test_rows_of_other_programs_are_read(capfd):
-    program = 'import json; print(json.dumps({"world": "coin_game", "env_steps_per_s": 3.5}))'
+    program = 'import json; print("Importing ..."); print(json.dumps({"world": "coin_game", "env_steps_per_s": 3.5}))'
     assert list(json_lines([sys.executable, "-c", program])) == [{"world": "coin_game", "env_steps_per_s": 3.5}]
     with pytest.raises(UsageError, match="cannot run '/no/python': No such file or directory; give the interpreter"):
         list(json_lines(["/no/python"]))

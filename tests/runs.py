@@ -1,0 +1,55 @@
+"""Small experiments and a way to run them, for the tests of the runtime."""
+
+import dataclasses
+import os
+
+from interplay.cluster import checkpoint, run
+from interplay.cluster.experiment import (
+    AnnealConfig,
+    DiceExperiment,
+    ExactExperiment,
+    MfosExperiment,
+    PPOExperiment,
+    RunConfig,
+    WorldConfig,
+)
+from interplay.cluster.record import RunFolder
+from interplay.cluster.runner import LocalRunner
+from interplay.learners.dice import DiceConfig
+from interplay.learners.exact import ExactConfig
+from interplay.learners.metagame import MetaGameConfig
+from interplay.learners.ppo import PPOConfig
+from interplay.policies.networks import NetworkConfig
+
+SMALL = RunConfig(updates=7, tiles=4, tile=64, turns=12, checkpoint_every=3, learn_threads=1, tail=1)
+PPO = PPOConfig(epochs=2, minibatches=2)
+
+
+def experiment(kind, **changes):
+    """A tiny experiment of each kind; `changes` go to its run."""
+    settings = dataclasses.replace(SMALL, **changes)
+    meta = MetaGameConfig(episode=6)
+    return {
+        "coin": PPOExperiment(3, settings, WorldConfig("coin", rounds=5), NetworkConfig((16,)), PPO),
+        "gru": PPOExperiment(3, settings, WorldConfig("coin", rounds=5), NetworkConfig((16,), recurrent=8), PPO),
+        "shared": PPOExperiment(3, settings, WorldConfig("public-goods", rounds=5), NetworkConfig((16,)), PPO, shared=True),
+        "mfos": MfosExperiment(3, settings, meta, NetworkConfig((16,)), PPO),
+        "mfos-sampled": MfosExperiment(3, settings, MetaGameConfig(episode=6, samples=4, rounds=5), NetworkConfig((16,)), PPO),
+        "mfos-self": MfosExperiment(3, settings, meta, NetworkConfig((16,)), PPO, anneal=AnnealConfig(0.2)),
+        "dice": DiceExperiment(3, dataclasses.replace(settings, tiles=4, tile=16), DiceConfig(seeds=4, batch=8)),
+        "exact": ExactExperiment(3, dataclasses.replace(settings, tiles=0), ExactConfig(games=20)),
+    }[kind]
+
+
+def train(path, made, runner=None, watch=lambda row: None):
+    """Run to the end; returns (digest of the learner's last checkpoint, summary, rows)."""
+    folder = RunFolder.open(path) if (path / "config.json").exists() else RunFolder.create(path, "test", made)
+    summary = run.train(folder, LocalRunner(made) if runner is None else runner, {}, watch)
+    return checkpoint.digest(checkpoint.load(folder.checkpoints)), summary, folder.rows()
+
+
+def pid_of(actor):
+    """The process of a Ray actor."""
+    import ray
+
+    return ray.get(actor.__ray_call__.remote(lambda self: os.getpid()))

@@ -1,0 +1,112 @@
+"""The runtime: what is computed does not depend on who computes it, nor on who dies meanwhile."""
+
+import os
+import signal
+
+import pytest
+
+from runs import experiment, pid_of, train
+
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A Ray of this machine's own, loopback only."""
+    from interplay.cluster.streaming import connect
+
+    assert connect(None, cpus=8)
+    yield
+    ray.shutdown()
+
+
+def over_ray(path, made, watch=None):
+    from interplay.cluster.streaming import RayRunner
+
+    runner = RayRunner(made)
+    return train(path, made, runner, (lambda row: None) if watch is None else lambda row: watch(runner, row))
+
+
+@pytest.mark.parametrize("actors", [1, 2, 4])
+def test_env_actors_do_not_change_the_weights(cluster, tmp_path, actors):
+    here, _, rows = train(tmp_path / "local", experiment("coin"))
+    there, _, streamed = over_ray(tmp_path / "ray", experiment("coin", env_actors=actors))
+    assert here == there
+    for a, b in zip(rows, streamed, strict=True):
+        assert a["reward_per_step/player_0"] == b["reward_per_step/player_0"]
+
+
+@pytest.mark.parametrize("kind", ["gru", "shared", "mfos", "mfos-sampled", "mfos-self", "dice", "exact"])
+def test_every_method_streams_bit_for_bit(cluster, tmp_path, kind):
+    here, _, _ = train(tmp_path / "local", experiment(kind))
+    there, _, _ = over_ray(tmp_path / "ray", experiment(kind, env_actors=2))
+    assert here == there
+
+
+@pytest.mark.parametrize("staleness", [1, 2])
+def test_stale_rounds_are_reproducible_and_bounded(cluster, tmp_path, staleness):
+    here, _, rows = train(tmp_path / "local", experiment("coin", staleness=staleness))
+    there, _, streamed = over_ray(tmp_path / "ray", experiment("coin", staleness=staleness, env_actors=2))
+    assert here == there
+    lags = [row["lag"] for row in streamed]
+    assert lags == [row["lag"] for row in rows]
+    assert max(lags) == staleness
+    assert lags[:3] == [min(k, staleness) for k in range(3)]  # the first segment starts on policy
+    assert train(tmp_path / "fresh", experiment("coin"))[0] != here  # staleness does change what is learned
+
+
+def test_a_killed_env_actor_plays_the_lost_round_again(cluster, tmp_path):
+    killed = []
+
+    def watch(runner, row):
+        if row.get("update") == 2 and not killed:
+            killed.append(pid_of(runner.hosts[1]))
+            os.kill(killed[0], signal.SIGKILL)
+
+    here, _, _ = train(tmp_path / "local", experiment("gru"))
+    there, summary, rows = over_ray(tmp_path / "ray", experiment("gru", env_actors=2), watch)
+    assert killed and summary["status"] == "finished"
+    assert here == there
+    assert [row["update"] for row in rows] == list(range(1, 8))
+
+
+def test_a_killed_learner_is_restored_from_the_last_checkpoint(cluster, tmp_path):
+    events = []
+
+    def watch(runner, row):
+        events.extend([row["event"]] if "event" in row else [])
+        if row.get("update") == 5 and not events:
+            os.kill(pid_of(runner.learner), signal.SIGKILL)
+
+    here, _, plain = train(tmp_path / "local", experiment("mfos-self"))
+    there, summary, rows = over_ray(tmp_path / "ray", experiment("mfos-self", env_actors=2), watch)
+    assert len(events) == 1 and "lost" in events[0]
+    assert summary["status"] == "finished" and here == there
+    assert [row["update"] for row in rows] == [row["update"] for row in plain]  # what was learned twice is counted once
+
+
+def test_a_killed_meta_learner_is_restored_too(cluster, tmp_path):
+    events = []
+
+    def watch(runner, row):
+        events.extend([row["event"]] if "event" in row else [])
+        if row.get("update") == 4 and not events:
+            os.kill(pid_of(runner.meta), signal.SIGKILL)
+
+    here, _, _ = train(tmp_path / "local", experiment("mfos-self"))
+    there, _, _ = over_ray(tmp_path / "ray", experiment("mfos-self"), watch)
+    assert events and here == there
+
+
+def test_a_workers_exception_names_its_place(cluster, tmp_path):
+    from interplay.cluster.streaming import RayRunner
+
+    made = experiment("coin", env_actors=2)
+    runner = RayRunner(made)
+    runner.restore(None)
+    tasks = runner.ask()
+    runner.weights[0] = ray.put({"wrong": __import__("numpy").zeros(1)})
+    with pytest.raises(Exception, match=r"EnvActor\(tiles 0-1\): round 0, seed 3, worlds from 0"):
+        runner.learn(0, runner.play(0, 0, tasks))
+    runner.close()
