@@ -1,16 +1,19 @@
 """How fast worlds are played: env steps/s by world, batch size, device and threads."""
 
+import itertools
 import json
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import tyro
 
-from interplay.envs import Batch, UsageError, make, names
+from interplay.envs import Batch, UsageError, make, names, world
 from interplay.envs.core import on_device, whole
 
 WARM_UP = 0.1  # seconds, after compilation
@@ -141,3 +144,45 @@ def json_lines(command: list[str]) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
     if program.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with exit code {program.returncode}; its own message stands above")
+
+
+@dataclass(frozen=True)
+class BenchArguments:
+    """Env steps/s by world and batch size, uniform random legal actions included.
+
+    Attributes:
+        worlds: names of worlds; all by default.
+        num_envs: batch sizes.
+        device: "cpu", "cuda:0", ...
+        threads: of the CPU; PyTorch's number by default.
+        seconds: length of a timed repeat; the median of three counts.
+        json: one JSON object a line instead of a table.
+        jaxmarl: an interpreter that has jaxmarl: its figures are shown side by side for the worlds that both have.
+    """
+
+    worlds: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    num_envs: tuple[int, ...] = (64, 1024, 8192, 65536)
+    device: str = "cpu"
+    threads: int | None = None
+    seconds: float = 0.5
+    json: bool = False
+    jaxmarl: str | None = None
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`interplay bench`."""
+    options = tyro.cli(BenchArguments, prog="interplay bench", args=list(arguments))
+    for name in options.worlds:
+        world(name)
+    rows = bench(options.worlds or None, options.num_envs, options.device, options.threads, options.seconds)
+    if options.jaxmarl:
+        others = (row for row in side_by_side(options.jaxmarl, options.num_envs, options.seconds) if row["system"] != "interplay")
+        rows = itertools.chain(rows, others)
+    if not options.json:
+        print(f"{'system':10} {'world':14} {'worlds':>8} {'device':7} {'threads':>7} {'env steps/s':>14}")
+    for row in rows:
+        if options.json:
+            print(json.dumps(row), flush=True)
+        else:
+            where = f"{row['num_envs']:8} {row['device']:7} {row['threads']:7}"
+            print(f"{row['system']:10} {row['world']:14} {where} {row['env_steps_per_s']:14,.0f}", flush=True)

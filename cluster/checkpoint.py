@@ -1,4 +1,7 @@
-"""Checkpoints: a folder `STEP/` with the learner, the tiles, the meta-learner; written aside, synced, renamed, so that it is whole or not there."""
+"""Checkpoints: a folder `STEP/` with the learner, the tiles, the meta-learner.
+
+Each is written aside, synced and renamed, so that it is whole or not there.
+"""
 
 import json
 import os

@@ -303,7 +303,7 @@ def from_json(data: dict[str, Any]) -> Experiment:
 
 def _build(kind: Any, data: Any) -> Any:
     """A nested dataclass from nested dictionaries."""
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         hints = get_type_hints(kind)
         return kind(**{name: _build(hints[name], value) for name, value in data.items()})
     if get_origin(kind) is tuple and isinstance(data, list):

@@ -60,7 +60,9 @@ class Panel:
 
 def shown(row: dict[str, Any]) -> dict[str, str]:
     """The parts of a row worth a glance: earnings, speed, where the time goes."""
-    found = {name.removeprefix("reward_per_step/"): f"{value:+.3f} a step" for name, value in row.items() if name.startswith("reward_per_step/")}
+    found = {
+        name.removeprefix("reward_per_step/"): f"{value:+.3f} a step" for name, value in row.items() if name.startswith("reward_per_step/")
+    }
     if row["env_steps"]:
         found["env steps"] = f"{row['env_steps']:,} ({row.get('speed/env_steps_per_s', 0):,.0f}/s)"
     found["wall clock"] = f"{row['wall_clock_s']:.0f} s"

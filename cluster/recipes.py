@@ -53,10 +53,10 @@ def _exact(game: str, rule: str) -> ExactExperiment:
 
 def _mfos(**changes: object) -> MfosExperiment:
     defaults: dict[str, object] = {
-        "run": RunConfig(updates=1000, tiles=2, tile=256, turns=100, checkpoint_every=100),
+        "run": RunConfig(updates=500, tiles=2, tile=256, turns=100, checkpoint_every=100),
         "network": NetworkConfig(hidden=(64,)),
-        "ppo": PPOConfig(gamma=0.99, lam=0.95, epochs=2, minibatches=8, entropy=0.0),
-        "optim": AdamConfig(lr=1e-3),
+        "ppo": PPOConfig(gamma=0.99, lam=0.95, epochs=2, minibatches=8, entropy=0.0, scale=0.01),
+        "optim": AdamConfig(lr=3e-3),
     }
     return MfosExperiment(**(defaults | changes))  # type: ignore[arg-type]
 
@@ -109,7 +109,7 @@ RECIPES: dict[str, Recipe] = {
         "M-FOS shapes a naive learner in the iterated prisoner's dilemma (closed-form inner games)",
         "Lu et al. 2022, M-FOS",
         "shaper above -0.58 a step over whole meta-episodes (tit-for-tat gets -1.01, the best static memory-one strategy found -0.64)",
-        "5 minutes",
+        "2 minutes",
         _mfos(),
         {"reward_per_step/shaper": -0.51, "reward_per_step/naive": -2.14},
     ),
@@ -129,7 +129,7 @@ RECIPES: dict[str, Recipe] = {
         "Lu et al. 2022, M-FOS",
         "both shapers at or above -1.1 a step against each other",
         "5 minutes",
-        _mfos(anneal=AnnealConfig(rate=0.0015)),
+        _mfos(anneal=AnnealConfig(rate=0.005)),
         _pair(-1.01),
     ),
     "coin-ppo": Recipe(

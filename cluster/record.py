@@ -56,7 +56,9 @@ class RunFolder:
             config = json.loads((path / "config.json").read_text())
             recipe, experiment, schema = config["recipe"], config["experiment"], config["schema"]
         except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-            raise UsageError(f"{path} is not a run folder ({type(error).__name__}: {error}); allowed is a folder that `interplay train` made") from None
+            raise UsageError(
+                f"{path} is not a run folder ({type(error).__name__}: {error}); allowed is a folder that `interplay train` made"
+            ) from None
         if schema != SCHEMA:
             raise UsageError(f"{path} has schema {schema}; this version reads {SCHEMA}")
         return RunFolder(path, recipe, from_json(experiment))

@@ -64,7 +64,9 @@ def _segments(folder: RunFolder, runner: Runner, recorder: Recorder, watch: Watc
         except Lost as loss:
             falls += 1
             if falls > PATIENCE:
-                raise RuntimeError(f"gave up after {PATIENCE} tries from one checkpoint; the last worker was lost because: {loss}") from loss
+                raise RuntimeError(
+                    f"gave up after {PATIENCE} tries from one checkpoint; the last worker was lost because: {loss}"
+                ) from loss
             start = None
             watch({"event": f"a worker was lost ({loss}); going on from the last checkpoint"})
             time.sleep(min(10.0, 0.5 * 2**falls))

@@ -111,7 +111,11 @@ class LocalRunner:
         began = time.perf_counter()
         metrics = self.learner.update(None if handle is None else handle.trajectory)
         if metrics:
-            metrics = metrics | {"time/learn": time.perf_counter() - began, "time/wait": 0.0, "lag": float(number - handle.trajectory.version) if handle else 0.0}
+            metrics = metrics | {
+                "time/learn": time.perf_counter() - began,
+                "time/wait": 0.0,
+                "lag": float(number - handle.trajectory.version) if handle else 0.0,
+            }
         self.weights = {v: w for v, w in self.weights.items() if v > number - self.experiment.run.staleness - 1}
         self.weights[number + 1] = self._publish()
         return metrics, [] if handle is None else handle.outcomes

@@ -4,6 +4,7 @@ A round's trajectory and the weights it is played with are references that Ray r
 for before the last one is learned from, and at most staleness + 1 rounds are ever in flight, so nothing queues up.
 """
 
+import itertools
 import logging
 import os
 from typing import Any
@@ -53,7 +54,7 @@ def _code() -> dict[str, Any]:
 def split(tiles: int, actors: int) -> list[tuple[int, int]]:
     """Contiguous shares `(first, count)` of the tiles, as equal as can be."""
     edges = [tiles * k // actors for k in range(actors + 1)]
-    return [(a, b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    return [(a, b - a) for a, b in itertools.pairwise(edges)]
 
 
 class RayRunner:
@@ -62,10 +63,14 @@ class RayRunner:
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
         self.actors: list[Any] = []
+        self.hosts: list[Any] = []
+        self.learner: Any = None
+        self.meta: Any = None
 
     def restore(self, state: RunState | None) -> None:
         """Start fresh actors (ending those of before), and give them `state`."""
         import ray
+        from ray.exceptions import RayError
 
         from interplay.cluster.actors import EnvActor, LearnerActor, MetaLearnerActor
 
@@ -73,14 +78,15 @@ class RayRunner:
         run = self.experiment.run
         gpu = run.device.startswith("cuda")
         share = {"num_gpus": 1 / (run.env_actors + 1)} if gpu else {}
-        env, once = ray.remote(EnvActor), {"max_restarts": 0}
+        once = {"max_restarts": 0}
         try:
-            self.meta = ray.remote(MetaLearnerActor).options(num_cpus=0, **once).remote(self.experiment)
-            self.learner = ray.remote(LearnerActor).options(num_cpus=0, **once, **share).remote(self.experiment)
+            remote: Any = ray.remote
+            self.meta = remote(MetaLearnerActor).options(num_cpus=0, **once).remote(self.experiment)
+            self.learner = remote(LearnerActor).options(num_cpus=0, **once, **share).remote(self.experiment)
             self.hosts = [
-                env.options(num_cpus=min(1, run.act_threads / 2), max_restarts=RESTARTS, max_task_retries=-1, **share).remote(
-                    self.experiment, first, count
-                )
+                remote(EnvActor)
+                .options(num_cpus=min(1, run.act_threads / 2), max_restarts=RESTARTS, max_task_retries=-1, **share)
+                .remote(self.experiment, first, count)
                 for first, count in (split(run.tiles, run.env_actors) if run.tiles else [])
             ]
             self.actors = [self.meta, self.learner, *self.hosts]
@@ -96,7 +102,7 @@ class RayRunner:
                     shares = split(run.tiles, run.env_actors)
                     self.states = [ray.put([pack(s) for s in state.tiles[first : first + count]]) for first, count in shares]
             self.weights = {number: self.learner.weights.remote()}
-        except ray.exceptions.RayError as error:
+        except RayError as error:
             raise _lost(error) from error
 
     def ask(self) -> list[Task]:
@@ -130,7 +136,9 @@ class RayRunner:
 
     def state(self, number: int) -> RunState:
         """Fetched from the actors."""
-        learner, meta, *shares = self._get([self.learner.state.remote(), self.meta.state.remote(), *(s for s in self.states if s is not None)])
+        learner, meta, *shares = self._get(
+            [self.learner.state.remote(), self.meta.state.remote(), *(s for s in self.states if s is not None)]
+        )
         copy = lambda arrays: {name: torch.from_numpy(x.copy()) for name, x in arrays.items()}
         return RunState(number, copy(learner), meta, [copy(tile) for share in shares for tile in share])
 
@@ -144,14 +152,15 @@ class RayRunner:
 
     def _get(self, refs: Any) -> Any:
         import ray
+        from ray.exceptions import RayError, RayTaskError
 
         try:
             return ray.get(refs)
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, ray.exceptions.RayError):
+        except RayTaskError as error:
+            if isinstance(error.cause, RayError):
                 raise _lost(error) from error  # an object that a task needed is gone
             raise
-        except ray.exceptions.RayError as error:
+        except RayError as error:
             raise _lost(error) from error
 
 

@@ -83,7 +83,9 @@ def prepare(arguments: Sequence[str]) -> tuple[RunFolder, Recipe, Options]:
     if earlier is not None:
         stored = RunFolder.open(earlier)
         if stored.recipe != name:
-            raise UsageError(f"{earlier} is a run of {stored.recipe}, not of {name}; allowed is interplay train {stored.recipe} --resume {earlier}")
+            raise UsageError(
+                f"{earlier} is a run of {stored.recipe}, not of {name}; allowed is interplay train {stored.recipe} --resume {earlier}"
+            )
         experiment = stored.experiment
     options, chosen = parse(name, experiment, flags, about)
     chosen.check()

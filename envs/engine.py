@@ -80,7 +80,7 @@ def on_gpu(rules: ModuleType, optional: tuple[str, ...]) -> tuple[Any, Any]:
 
     def step(worlds, action, out):
         obs, reward, terminated, truncated, final, may, moves, lives = out
-        i = cuda.grid(1)
+        i = cuda.grid(1)  # pyright: ignore[reportCallIssue]
         if i < worlds.shape[0]:
             w = worlds[i]
             terminated[i], truncated[i] = rules.step(w, action[i], reward[i])
@@ -92,7 +92,7 @@ def on_gpu(rules: ModuleType, optional: tuple[str, ...]) -> tuple[Any, Any]:
 
     def reset(worlds, mask, out):
         obs, may, moves, lives = out.obs, out.legal, out.acting, out.alive
-        i = cuda.grid(1)
+        i = cuda.grid(1)  # pyright: ignore[reportCallIssue]
         if i < worlds.shape[0]:
             w = worlds[i]
             if mask[i]:

@@ -118,7 +118,7 @@ def on_gpu() -> Any:
     from numba import cuda
 
     def games(theta1, theta2, payoff, gamma, stop, scale, value, grad):
-        i = cuda.grid(1)
+        i = cuda.grid(1)  # pyright: ignore[reportCallIssue]
         if i < theta1.shape[0]:
             play(theta1[i], theta2[i], payoff, gamma, stop, scale, value[i], grad[i])
 

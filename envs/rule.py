@@ -3,7 +3,6 @@
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from numba import njit
@@ -15,11 +14,11 @@ def rule(function: Any) -> Any:
     Rules never create arrays, so reference counts are off (`_nrt`; with them a matrix game was 3.4 times slower); whole-number
     division follows NumPy, without a test for zero (the Coin Game: 1.5 times); small rules are inlined into the loop over worlds.
     """
-    return njit(_nrt=False, error_model="numpy", forceinline=True)(function)
+    return njit(_nrt=False, error_model="numpy", forceinline=True)(function)  # pyright: ignore[reportCallIssue]
 
 
 @lru_cache
-def edition(rules: ModuleType) -> str:
+def edition(rules: Any) -> str:
     """A short hash of the text of the rules and of this folder: part of a compiled loop's name, so that numba's cache sees edits."""
     assert rules.__file__
     texts = {Path(rules.__file__), *Path(__file__).parent.glob("*.py")}

@@ -79,18 +79,18 @@ def on_gpu(name: str) -> Any:
     from numba import cuda
 
     def units(key, draw, first, out):
-        i = cuda.grid(1)
+        i = cuda.grid(1)  # pyright: ignore[reportCallIssue]
         if i < out.shape[0]:
             for k in range(out.shape[1]):
                 out[i, k] = unit_at(key, draw, k, out.shape[1], first + i)
 
     def choices(key, draw, first, count, out):
-        i = cuda.grid(1)
+        i = cuda.grid(1)  # pyright: ignore[reportCallIssue]
         if i < out.shape[0]:
             choose_row(key, draw, first + i, count, out[i])
 
     def legal(key, draw, first, legal, out):
-        i = cuda.grid(1)
+        i = cuda.grid(1)  # pyright: ignore[reportCallIssue]
         if i < out.shape[0]:
             choose_legal(key, draw, first + i, legal[i], out[i])
 
@@ -102,7 +102,7 @@ def compiled(name: str, device: str, parallel: bool) -> Any:
     """One of the loops above for a device."""
     on_cpu = {"units": fill_units, "choices": fill_choices, "legal": fill_legal}
     loop = on_gpu(name) if device == "cuda" else on_cpu[name]
-    loop.__qualname__ = f"{name}.{'many' if parallel else 'few'}.{edition(dice)}"
+    loop.__qualname__ = f"{name}.{'many' if parallel else 'few'}.{edition(dice)}"  # pyright: ignore[reportArgumentType]
     if device == "cuda":
         from numba import cuda
 

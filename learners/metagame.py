@@ -70,7 +70,14 @@ class MetaGame:
         self.turn = torch.zeros(n, dtype=torch.int64, device=self.device)
         true = flag(shapers).fill_(True)
         self.out = Step(
-            new(shapers, 10), new(shapers), flag(), flag(), new(shapers, 10), torch.ones(n, shapers, 5, dtype=torch.bool), true, true.clone()
+            new(shapers, 10),
+            new(shapers),
+            flag(),
+            flag(),
+            new(shapers, 10),
+            torch.ones(n, shapers, 5, dtype=torch.bool),
+            true,
+            true.clone(),
         )
         self.earned, self.played = torch.zeros((), device=self.device), 0
         self._worlds = self._player = None

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-
 BETA1, BETA2 = 0.9, 0.999
 
 

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from interplay.envs import streams
-from interplay.envs.core import Spec
 from interplay.learners.chunks import Crew
 from interplay.learners.optim import AdamConfig, MemberAdam
 from interplay.learners.returns import vtrace
@@ -32,6 +31,7 @@ class PPOConfig:
         value: weight of the value loss.
         normalise: advantages to mean 0 and deviation 1, per member and trajectory.
         anneal: learning rate falls linearly to 0 over so many updates; 0 for never.
+        scale: rewards are multiplied by this before anything is learned from them; 1 - gamma keeps values as small as rewards.
     """
 
     gamma: float = 0.99
@@ -43,6 +43,7 @@ class PPOConfig:
     value: float = 0.5
     normalise: bool = True
     anneal: int = 0
+    scale: float = 1.0
 
 
 def ppo_loss(logp: Tensor, behaviour: Tensor, advantage: Tensor, clip: float) -> Tensor:
@@ -66,8 +67,8 @@ class Rows:
     weight: Tensor | None
     carry: Tensor | None
     keep: Tensor | None
-    advantage: Tensor = torch.empty(0)
-    target: Tensor = torch.empty(0)
+    advantage: Tensor
+    target: Tensor
 
     def memory(self, tower: int) -> Tensor | None:
         """The recurrent state `[P, R, H]` of the actor (0) or the critic (1)."""
@@ -193,7 +194,10 @@ class PPO:
         each = lambda x: lay(x.unsqueeze(-1).expand(-1, -1, tr.reward.shape[2]))  # [T, B] to rows
         stop = each(tr.terminated | tr.truncated)
         moved = [lay(x) for x in (tr.acting, tr.alive) if x is not None]
+        unknown = torch.empty_like(lay(tr.reward))
         rows = Rows(
+            advantage=unknown,
+            target=unknown,
             obs=lay(tr.obs),
             action=lay(tr.action),
             behaviour=lay(tr.logp),
@@ -207,7 +211,7 @@ class PPO:
         if tr.version < self.updates:  # stale: correct towards the policy that learns now
             present = self._log_prob(rows)[0]
             ratio, rows.behaviour = torch.exp(present - rows.behaviour), present
-        timewise = [None if x is None else x.transpose(0, 1) for x in (lay(tr.reward), value, following, stop, ratio)]
+        timewise = [None if x is None else x.transpose(0, 1) for x in (lay(tr.reward) * self.config.scale, value, following, stop, ratio)]
         advantage = vtrace(*timewise, self.config.gamma, self.config.lam).transpose(0, 1)  # type: ignore[arg-type]
         rows.target = advantage + value
         rows.advantage = normalise(advantage, rows.weight) if self.config.normalise else advantage

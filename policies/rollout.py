@@ -1,5 +1,7 @@
 """Play: worlds and a player make a trajectory."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,7 @@ def rollout(env: Env, player: Player, turns: int, draw: int, carry: Tensor | Non
         The trajectory, and the recurrent state after it.
     """
     shown, asked = env.out, env.spec
-    rows: dict[str, Tensor] = {}
+    rows: dict[str, Any] = {}
     for name, like in {"obs": shown.obs, "reward": shown.reward, "terminated": shown.terminated, "truncated": shown.truncated}.items():
         rows[name] = torch.empty(turns, *like.shape, dtype=like.dtype, device=env.device)
     for name, needed in {"legal": asked.masks, "acting": asked.turns, "alive": asked.leaves}.items():

@@ -58,7 +58,8 @@ class Trajectory:
 
     def to(self, device: torch.device | str) -> "Trajectory":
         """The same on another device."""
-        return Trajectory(**{k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in vars(self).items()})
+        moved: dict[str, Any] = {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in vars(self).items()}
+        return Trajectory(**moved)
 
     def pack(self) -> dict[str, Any]:
         """As NumPy arrays, which Ray moves without a copy."""
@@ -69,7 +70,8 @@ class Trajectory:
         """Back from `pack()`. The tensors share the arrays' memory, which may be read-only: learners do not write to trajectories."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            return Trajectory(**{k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in packed.items()})
+            shared: dict[str, Any] = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in packed.items()}
+        return Trajectory(**shared)
 
     @staticmethod
     def join(parts: list["Trajectory"]) -> "Trajectory":

@@ -3,7 +3,6 @@
 import os
 
 import pytest
-
 from runs import experiment, train
 
 ray = pytest.importorskip("ray")

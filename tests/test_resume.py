@@ -11,12 +11,12 @@ import time
 
 import pytest
 import torch
+from runs import experiment, train
 
 from interplay.cluster import checkpoint
 from interplay.cluster.record import RunFolder
 from interplay.cluster.runner import LocalRunner, RunState
 from interplay.envs.core import UsageError
-from runs import experiment, train
 
 COMMAND = [sys.executable, "-m", "interplay.cluster.cli", "train", "coin-ppo"]
 TINY = "--run.updates 12 --run.tiles 2 --run.tile 64 --run.turns 16 --run.checkpoint-every 4 --network.recurrent 8 --quiet".split()

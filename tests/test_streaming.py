@@ -4,7 +4,6 @@ import os
 import signal
 
 import pytest
-
 from runs import experiment, pid_of, train
 
 ray = pytest.importorskip("ray")

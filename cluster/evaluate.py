@@ -1,0 +1,87 @@
+"""`interplay eval RUN...`: play trained policies without learning."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from interplay.cluster import checkpoint
+from interplay.cluster.experiment import ExactExperiment, Experiment
+from interplay.cluster.record import RunFolder, write
+from interplay.cluster.tiles import TileHost
+from interplay.envs.core import UsageError
+from interplay.learners.core import Task
+
+
+@dataclass(frozen=True)
+class EvalArguments:
+    """Play trained policies on fresh games, without learning.
+
+    Attributes:
+        runs: run folders.
+        rounds: rollouts of the run's own length to play.
+        seed: of the games; training used the run's own.
+    """
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    rounds: int = 4
+    seed: int = 1_000_003
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print a table of scores; writes `eval.json` into each run folder."""
+    options = tyro.cli(EvalArguments, prog="interplay eval", args=list(arguments))
+    if not options.runs:
+        raise UsageError("eval needs a run folder: interplay eval RUN...")
+    if options.rounds < 1 or not 0 <= options.seed < 2**32:
+        raise UsageError(f"--rounds is {options.rounds} and --seed {options.seed}; allowed are rounds from 1, seeds from 0 to {2**32 - 1}")
+    folders = [RunFolder.open(path) for path in options.runs]
+    table = Table(title="reward a step, mean ± standard error over worlds")
+    for column in ("run", "figure", "mean", "± s.e."):
+        table.add_column(column)
+    for folder in folders:
+        for name, (mean, error) in evaluate(folder, options.rounds, options.seed).items():
+            table.add_row(str(folder.path), name, f"{mean:+.4f}", f"{error:.4f}")
+    Console().print(table)
+
+
+def evaluate(folder: RunFolder, rounds: int, seed: int) -> dict[str, tuple[float, float]]:
+    """Scores of a run's last checkpoint: mean and standard error by player; also written to `eval.json`."""
+    state = checkpoint.load(folder.checkpoints)
+    trained = folder.experiment
+    learner = trained.learner()
+    learner.load_state_dict(state.learner)
+    if isinstance(trained, ExactExperiment):
+        metrics = learner.update(None)  # an exact learner's metrics describe the players before the step
+        found = {name: (value, 0.0) for name, value in metrics.items() if name.startswith("reward_per_step/")}
+    else:
+        found = _play(dataclasses.replace(trained, seed=seed), learner.policy(), rounds)
+    scores = {name: {"mean": mean, "stderr": error} for name, (mean, error) in found.items()}
+    write(folder.path / "eval.json", {"seed": seed, "rounds": rounds, "metrics": scores})
+    return found
+
+
+def _play(experiment: Experiment, weights: dict[str, Tensor], rounds: int) -> dict[str, tuple[float, float]]:
+    """Play on fresh worlds with frozen weights."""
+    host = TileHost(experiment, 0, experiment.run.tiles)
+    sums, learned = None, 0.0
+    tasks = [Task(options={"meet": True})] * experiment.run.tiles
+    for number in range(rounds):
+        played = host.play(number, 0, weights, tasks, None)
+        mean = played.trajectory.reward.double().mean(0)  # [B, A]
+        sums = mean if sums is None else sums + mean
+        learned += sum(o.get("reward_per_step/learner", 0.0) for o in played.outcomes) / len(played.outcomes)
+    assert sums is not None
+    scores = sums / rounds
+    error = scores.std(0) / math.sqrt(len(scores))
+    named = lambda values: {f"reward_per_step/player_{a}": float(x) for a, x in enumerate(values)}
+    means = experiment.metrics(named(scores.mean(0)), [{"reward_per_step/learner": learned / rounds}])
+    errors = experiment.metrics(named(error), [{"reward_per_step/learner": math.nan}])  # the learners' spread is not recorded
+    return {name: (mean, errors[name]) for name, mean in means.items() if name != "reward_per_step/learner"}
