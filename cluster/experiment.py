@@ -282,6 +282,11 @@ class ExactExperiment(Experiment):
         """Naive or LOLA, exact."""
         return ExactLearner(self.exact, self.seed)
 
+    def check(self) -> None:
+        """Also that the game and the players exist."""
+        super().check()
+        self.learner()
+
 
 def to_json(experiment: Experiment) -> dict[str, Any]:
     """As plain data, with the name of its class."""

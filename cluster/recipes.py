@@ -53,10 +53,10 @@ def _exact(game: str, rule: str) -> ExactExperiment:
 
 def _mfos(**changes: object) -> MfosExperiment:
     defaults: dict[str, object] = {
-        "run": RunConfig(updates=500, tiles=2, tile=256, turns=100, checkpoint_every=100),
+        "run": RunConfig(updates=700, tiles=2, tile=256, turns=100, checkpoint_every=100),
         "network": NetworkConfig(hidden=(64,)),
         "ppo": PPOConfig(gamma=0.99, lam=0.95, epochs=2, minibatches=8, entropy=0.0, scale=0.01),
-        "optim": AdamConfig(lr=3e-3),
+        "optim": AdamConfig(lr=1e-3),
     }
     return MfosExperiment(**(defaults | changes))  # type: ignore[arg-type]
 

@@ -7,6 +7,7 @@ for before the last one is learned from, and at most staleness + 1 rounds are ev
 import itertools
 import logging
 import os
+import socket
 from typing import Any
 
 import torch
@@ -30,17 +31,29 @@ def connect(address: str | None, cpus: int | None = None) -> bool:
     if ray.is_initialized():
         return False
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-    here = "auto" if address in ("auto", "local") else address
+    here = address
     if here is None:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # loopback only, for the time of this run
         ray.init(num_cpus=cpus, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
         return True
+    _knock(here)
     try:
         ray.init(address=here, runtime_env=_code(), **quiet)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError, OSError) as error:
         reason = str(error).splitlines()[0][:200]
         raise UsageError(f"no Ray answers at {address!r} ({reason}); allowed are host:port of a running head, or no --address") from None
     return False
+
+
+def _knock(address: str) -> None:
+    """Does anything listen there? Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto":
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise UsageError(f"no Ray answers at {address!r} ({error}); allowed are host:port of a running head, or no --address") from None
 
 
 def _code() -> dict[str, Any]:
@@ -161,6 +174,8 @@ class RayRunner:
                 raise _lost(error) from error  # an object that a task needed is gone
             raise
         except RayError as error:
+            if "error raised in its creation task" in str(error):
+                raise  # it would fail again
             raise _lost(error) from error
 
 
