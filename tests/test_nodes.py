@@ -25,7 +25,7 @@ def test_a_lost_node_does_not_change_the_result(tmp_path, monkeypatch):
     here, _, _ = train(tmp_path / "local", experiment("gru", updates=12))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": HEALTH})
     try:
-        others = [cluster.add_node(num_cpus=2) for _ in range(2)]
+        others = [cluster.add_node(num_cpus=3) for _ in range(2)]
         connect(cluster.address)
         made = experiment("gru", env_actors=4, updates=12, act_threads=2)  # a CPU each: more than the head has
         runner, events, lost = RayRunner(made), [], []
