@@ -34,7 +34,7 @@ def connect(address: str | None, cpus: int | None = None) -> bool:
     here = address
     if here is None:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # loopback only, for the time of this run
-        ray.init(num_cpus=cpus, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+        ray.init(address="local", num_cpus=cpus, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
         return True
     _knock(here)
     try:

@@ -1,6 +1,7 @@
 """The command line as a user meets it."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -110,3 +111,10 @@ def test_help_documents_every_flag():
     for flag in ("--seed", "--run-dir", "--local", "--address", "--resume", "--run.staleness", "--meta-game.lr", "--optim.lr"):
         assert flag in text
     assert "Lu et al. 2022" in text
+
+
+def test_an_own_ray_minds_no_stale_address(tmp_path):
+    """A Ray that died leaves its address behind; a run without --address starts its own all the same."""
+    env = dict(os.environ, RAY_ADDRESS="127.0.0.1:1")
+    ended = run("train", "lever-ppo", "--quiet", "--run.updates", "2", "--run-dir", str(tmp_path / "run"), env=env)
+    assert ended.returncode == 0, ended.stderr
