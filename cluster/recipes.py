@@ -109,7 +109,7 @@ RECIPES: dict[str, Recipe] = {
         "M-FOS shapes a naive learner in the iterated prisoner's dilemma (closed-form inner games)",
         "Lu et al. 2022, M-FOS",
         "shaper above -0.58 a step over whole meta-episodes (tit-for-tat gets -1.01, the best static memory-one strategy found -0.64)",
-        "2 minutes",
+        "3 minutes",
         _mfos(),
         {"reward_per_step/shaper": -0.51, "reward_per_step/naive": -2.14},
     ),
