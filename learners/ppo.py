@@ -14,7 +14,7 @@ from interplay.policies.networks import ActorCritic
 from interplay.policies.seating import fold
 from interplay.policies.trajectory import Trajectory
 
-CHUNK = 4096  # rows of one forward and backward pass: their activations stay in the second-level cache
+CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class PPO:
         advantage = vtrace(*timewise, self.config.gamma, self.config.lam).transpose(0, 1)  # type: ignore[arg-type]
         rows.target = advantage + value
         rows.advantage = normalise(advantage, rows.weight) if self.config.normalise else advantage
-        return rows
+        return Rows(**{name: None if x is None else x.contiguous() for name, x in vars(rows).items()})  # type: ignore[arg-type]
 
     def _values(self, rows: Rows, tr: Trajectory, stop: Tensor) -> tuple[Tensor, Tensor]:
         """V(s_t), and the value of what follows turn t (see `vtrace`), both `[P, T, R]`."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from interplay.envs.core import Spec
+from interplay.policies.dense import perceptron
 
 
 @dataclass(frozen=True)
@@ -101,17 +102,19 @@ class ActorCritic:
 
     def _tower(self, tower: str, obs: Tensor, carry: Tensor | None, keep: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """One tower on `[P, T, R, *observation]`: outputs `[P, T, R, out]` and recurrent states `[P, T, R, H]`."""
-        w, turns, rows, states = self.weights, obs.shape[1], obs.shape[2], None
+        w, turns, rows = self.weights, obs.shape[1], obs.shape[2]
         x = obs.reshape(obs.shape[0], turns * rows, -1).to(torch.float32)
-        for k in range(len(self.config.hidden)):
-            x = torch.baddbmm(w[f"{tower}.{k}.bias"], x, w[f"{tower}.{k}.weight"])
-            x = torch.tanh(x) if self.config.activation == "tanh" else torch.relu(x)
-        if self.config.recurrent:
-            assert carry is not None
-            gru = [w[f"{tower}.gru.{part}"] for part in ("input", "hidden", "input_bias", "hidden_bias")]
-            states = gru_scan(x.unflatten(1, (turns, rows)), carry, keep, gru)
-            x = states.flatten(1, 2)
-        return torch.baddbmm(w[f"{tower}.head.bias"], x, w[f"{tower}.head.weight"]).unflatten(1, (turns, rows)), states
+        names = [f"{tower}.{k}" for k in range(len(self.config.hidden))]
+        head = [w[f"{tower}.head.weight"], w[f"{tower}.head.bias"]]
+        hidden = [w[f"{name}.{part}"] for name in names for part in ("weight", "bias")]
+        if not self.config.recurrent:
+            return perceptron(x, hidden + head, self.config.activation, True).unflatten(1, (turns, rows)), None
+        assert carry is not None
+        if hidden:
+            x = perceptron(x, hidden, self.config.activation, False)
+        gru = [w[f"{tower}.gru.{part}"] for part in ("input", "hidden", "input_bias", "hidden_bias")]
+        states = gru_scan(x.unflatten(1, (turns, rows)), carry, keep, gru)
+        return perceptron(states.flatten(1, 2), head, self.config.activation, True).unflatten(1, (turns, rows)), states
 
     def actor(self, obs: Tensor, carry: Tensor | None = None, keep: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Logits (or means) `[P, T, R, n]`, and the actor's recurrent states `[P, T, R, H]`.

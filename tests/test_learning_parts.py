@@ -1,6 +1,7 @@
 """The parts of learners against closed forms, golden numbers and PyTorch."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from interplay.learners.naive import policy_gradient
 from interplay.learners.optim import AdamConfig, MemberAdam
 from interplay.learners.ppo import PPO, PPOConfig, normalise, ppo_loss
 from interplay.learners.returns import gae, vtrace
+from interplay.policies.dense import Activation, perceptron, tanh_
 from interplay.policies.distributions import categorical, categorical_sample, gaussian, masked
 from interplay.policies.networks import ActorCritic, NetworkConfig
 from interplay.policies.player import NetworkPlayer
@@ -258,3 +260,50 @@ def test_sampled_policy_gradient_is_unbiased():
     want = torch.autograd.grad(values(theta[0, 0], other, CLASSICS["ipd"], 0.8)[1] / 0.2, other)[0]
     assert torch.allclose(got.view(-1), want, atol=0.02)
     assert want.abs().min() > 0.1
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize(
+    ("widths", "head"), [((5, 64, 64, 2), True), ((5, 1), True), ((3, 20, 7, 33), True), ((9, 16, 4), False), ((4, 30, 1), True)]
+)
+def test_perceptron_equals_plain_layers(activation: Activation, widths: tuple[int, ...], head: bool) -> None:
+    """Value, and gradients of input and weights, against float64 autograd of plain layers; lent buffers do not leak between passes."""
+    dice = torch.Generator().manual_seed(3)
+    draw = lambda *shape: torch.randn(*shape, generator=dice, dtype=torch.float64)
+    slope = torch.tanh if activation == "tanh" else torch.relu
+    for rows in (1, 37, 37, 2500):
+        x = draw(3, rows, widths[0]).requires_grad_()
+        weights = [w.requires_grad_() for m, n in pairwise(widths) for w in (draw(3, m, n), draw(3, 1, n))]
+        y, last = x, len(widths) - 2
+        for k in range(last + 1):
+            y = y @ weights[2 * k] + weights[2 * k + 1]
+            y = y if head and k == last else slope(y)
+        up = draw(*y.shape)
+        expected = torch.autograd.grad((y * up).sum(), [x, *weights])
+        single = [v.detach().float().requires_grad_() for v in (x, *weights)]
+        mine = perceptron(single[0], single[1:], activation, head)
+        other = perceptron(single[0] + 1, single[1:], activation, head)  # between a pass and its derivative
+        with torch.no_grad():
+            assert torch.allclose(perceptron(single[0], single[1:], activation, head), mine, atol=1e-5)
+        found = torch.autograd.grad((mine * up.float()).sum(), single)
+        del other
+        scale = max(float(g.abs().max()) for g in expected)
+        assert torch.allclose(mine.double(), y, rtol=1e-4, atol=1e-4 * float(y.detach().abs().max()))
+        for f, e in zip(found, expected, strict=True):
+            assert torch.allclose(f.double(), e, rtol=1e-3, atol=2e-5 * scale)
+
+
+def test_tanh_is_the_function() -> None:
+    """To 4e-7 everywhere, odd, at most 1, the same wherever a number stands; not-a-number is kept."""
+    x = torch.cat([torch.linspace(-12, 12, 100_003), torch.tensor([0.0, 1e-30, 1e-4, float("inf"), float("-inf")])])
+    y = x.clone()
+    tanh_(y.numpy())
+    assert (y.double() - torch.tanh(x.double())).abs().max() < 4e-7
+    assert float(y.abs().max()) == 1
+    for k in (1, 2, 3, 7):
+        tail = x[k:].clone()
+        tanh_(tail.numpy())
+        assert torch.equal(tail, y[k:])
+    nothing = torch.full((9,), float("nan"))
+    tanh_(nothing.numpy())
+    assert nothing.isnan().all()
