@@ -4,7 +4,7 @@ Order of axes everywhere: worlds first, then agents: `[N, A, ...]`. Dictionaries
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from interplay.envs import dice
+from interplay.envs.bits import packed_bytes
 
 
 class UsageError(ValueError):
@@ -60,6 +61,7 @@ class Spec(NamedTuple):
     masks:       whether some moves are sometimes illegal
     turns:       whether agents sometimes wait for others
     leaves:      whether agents may leave a game that goes on
+    packed:      whether a view is zeros and ones that are kept eight to a byte (`bits.unpack` gives `observation`)
     """
 
     observation: tuple[int, ...]
@@ -68,6 +70,7 @@ class Spec(NamedTuple):
     masks: bool = False
     turns: bool = False
     leaves: bool = False
+    packed: bool = False
 
 
 class Env(Protocol):
@@ -115,6 +118,8 @@ class World:
         high: the largest number in an observation.
         action_names: what the moves are called.
         constant: optional rules that are constantly true with these parameters, though the module has them.
+        packed: views are zeros and ones, `observation` `(bits,)`, which rules write eight to a byte (`bits.put`).
+        check_levels: raises a `UsageError` where records `[N]` (the second argument) hold a level that cannot be played.
     """
 
     name: str
@@ -128,6 +133,13 @@ class World:
     high: int = 1
     action_names: tuple[str, ...] = field(default=())
     constant: tuple[str, ...] = field(default=())
+    packed: bool = False
+    check_levels: "Callable[[World, Any], None] | None" = None
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """The shape in which a view is kept."""
+        return (packed_bytes(self.observation[0]),) if self.packed else self.observation
 
     @property
     def record(self) -> np.dtype:

@@ -167,8 +167,8 @@ class Batch:
         self.n = whole("num_envs", n, 1, 2**31 - 1)
         self.seed, self.first = whole("seed", seed, 0, 2**32 - 1), whole("first", first, 0, 2**32 - 1 - n)
         self.agents, self.device = world.agents, on_device(device)
-        self.spec = Spec(world.observation, world.actions, False, *(name in world.optional for name in ("legal", "acting", "alive")))
-        record, agents, shape = world.record, world.agents, world.observation
+        self.spec = Spec(world.observation, world.actions, False, *(name in world.optional for name in ("legal", "acting", "alive")), world.packed)
+        record, agents, shape = world.record, world.agents, world.stored
         new = lambda dtype, *dims: torch.zeros(n, *dims, dtype=dtype, device=self.device)
         fresh = np.zeros(n, record)
         for name, value in {**world.default, "seed": seed, "id": np.arange(first, first + n)}.items():
@@ -244,6 +244,8 @@ class Batch:
         rows = self.memory.cpu().numpy().copy().view(self.world.record).reshape(self.n)
         for name, value in fields.items():
             rows[name] = value
+        if self.world.check_levels:
+            self.world.check_levels(self.world, rows)
         packed = rows.view(np.uint8).reshape(self.n, -1)[:, : self.world.level_bytes]
         return torch.from_numpy(packed.copy()).to(self.device)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from interplay.envs import coin, lever, matrix, public_goods
+from interplay.envs import coin, hanabi, lever, matrix, public_goods
 from interplay.envs.core import UsageError, World, did_you_mean
 from interplay.envs.engine import Batch
 
@@ -17,6 +17,14 @@ WORLDS: dict[str, Callable[..., World]] = {
     "public-goods": public_goods.world,
     "coin": coin.world,
     "lever": lever.world,
+    "hanabi": hanabi.world,
+    "hanabi-small": partial(hanabi.world, colors=2, hand_size=2, max_information_tokens=3, max_life_tokens=1, name="hanabi-small"),
+    "hanabi-very-small": partial(
+        hanabi.world, colors=1, hand_size=2, max_information_tokens=3, max_life_tokens=1, name="hanabi-very-small"
+    ),
+    "mini-hanabi": partial(
+        hanabi.world, colors=3, ranks=3, hand_size=3, max_information_tokens=5, copies=(2, 2, 1), name="mini-hanabi"
+    ),
 }
 
 
@@ -30,7 +38,7 @@ def world(name: str, **params: Any) -> World:
     if name not in WORLDS:
         raise UsageError(f"world {name!r} is unknown{did_you_mean(name, WORLDS)}")
     build = WORLDS[name]
-    known = [p for p in inspect.signature(build).parameters if p != "game"]
+    known = [p for p in inspect.signature(build).parameters if p not in ("game", "name")]
     for param in params:
         if param not in known:
             raise UsageError(f"world {name!r} has no parameter {param!r}{did_you_mean(param, known)}")
