@@ -72,7 +72,7 @@ def player(batch: Batch) -> Callable[[int], None]:
     def play(turns: int) -> None:
         nonlocal draw
         for _ in range(turns):
-            batch.step(batch.random_action(draw))
+            batch.views(batch.step(batch.random_action(draw)).obs)
             draw += 1
 
     return play

@@ -1,7 +1,8 @@
 """The command line: `interplay list | train | eval | plot | bench | doctor`. A user's mistake is one line on stderr and exit code 2."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 
 from interplay.envs.core import UsageError, did_you_mean
 
@@ -10,55 +11,22 @@ USAGE = """usage: interplay COMMAND ...
   list                     the recipes, one line each
   train RECIPE [flags]     run a recipe, over Ray or with --local in this process; `interplay train RECIPE --help` lists its flags
   eval RUN...              play trained policies without learning: scores with standard errors
+  crossplay RUN|BOT...     who plays well with whom: a matrix of scores, runs and rule bots mixed
   plot RUN...              curves of the runs' metrics as SVG and PNG
   bench [flags]            env steps/s by world and batch size
   doctor                   what this machine has, and what is wrong with it
 """
 
 
-def _list(arguments: Sequence[str]) -> None:
-    from interplay.cluster.show import list_recipes
-
-    list_recipes(arguments)
-
-
-def _train(arguments: Sequence[str]) -> None:
-    from interplay.cluster.training import main
-
-    main(arguments)
-
-
-def _eval(arguments: Sequence[str]) -> None:
-    from interplay.cluster.evaluate import main
-
-    main(arguments)
-
-
-def _plot(arguments: Sequence[str]) -> None:
-    from interplay.cluster.plot import main
-
-    main(arguments)
-
-
-def _bench(arguments: Sequence[str]) -> None:
-    from interplay.cluster.bench import main
-
-    main(arguments)
-
-
-def _doctor(arguments: Sequence[str]) -> None:
-    from interplay.cluster.doctor import main
-
-    main(arguments)
-
-
-COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
-    "list": _list,
-    "train": _train,
-    "eval": _eval,
-    "plot": _plot,
-    "bench": _bench,
-    "doctor": _doctor,
+# Where a command lives; modules are imported when they are asked for, since Ray and RLlib take seconds.
+COMMANDS = {
+    "list": ("show", "list_recipes"),
+    "train": ("training", "main"),
+    "eval": ("evaluate", "main"),
+    "crossplay": ("crossplay", "main"),
+    "plot": ("plot", "main"),
+    "bench": ("bench", "main"),
+    "doctor": ("doctor", "main"),
 }
 
 
@@ -76,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if words[0] not in COMMANDS:
             raise UsageError(f"command {words[0]!r} is unknown{did_you_mean(words[0], COMMANDS)}")
-        COMMANDS[words[0]](words[1:])
+        module, name = COMMANDS[words[0]]
+        getattr(import_module(f"interplay.cluster.{module}"), name)(words[1:])
     except UsageError as error:
         print(f"interplay: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -10,10 +10,11 @@ import torch
 
 from interplay.envs import registry
 from interplay.envs.core import Env, UsageError, on_device
+from interplay.envs.engine import Batch
 from interplay.learners.core import Learner, MetaLearner, Task
 from interplay.learners.dice import DiceConfig, DiceLearner
 from interplay.learners.exact import ExactConfig, ExactLearner
-from interplay.learners.meta import Annealing, Repeat
+from interplay.learners.meta import Annealing, Repeat, Transition
 from interplay.learners.metagame import MetaGame, MetaGameConfig
 from interplay.learners.optim import AdamConfig
 from interplay.learners.ppo import PPO, PPOConfig
@@ -133,14 +134,36 @@ class WorldConfig:
     Attributes:
         name: one of `interplay.envs.names()`.
         rounds: length of a game; 0 for the world's own.
+        players: how many; 0 for the world's own.
+        permute: Hanabi: every player sees the colours in an order of its own (Other-Play).
+        bomb: Hanabi: what is scored when the last life is lost; "" for the world's own, nothing.
     """
 
     name: str = "ipd"
     rounds: int = 0
+    players: int = 0
+    permute: bool = False
+    bomb: str = ""
 
     def params(self) -> dict[str, Any]:
-        """Arguments for `interplay.envs.make`."""
-        return {"rounds": self.rounds} if self.rounds else {}
+        """Arguments for `interplay.envs.make`: those that are given."""
+        return {f.name: value for f in fields(self) if f.name != "name" and (value := getattr(self, f.name))}
+
+
+@dataclass(frozen=True)
+class TransitionConfig:
+    """A field of the level that goes over from one value to another during training (see `learners.meta.Transition`).
+
+    Attributes:
+        field: its name.
+        before, after: its values.
+        over: rounds that it takes; 0 for no transition.
+    """
+
+    field: str = "bomb"
+    before: float = 1
+    after: float = 0
+    over: int = 0
 
 
 @dataclass(frozen=True)
@@ -151,6 +174,7 @@ class PPOExperiment(Experiment):
     network: NetworkConfig = field(default_factory=NetworkConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
     optim: AdamConfig = field(default_factory=AdamConfig)
+    transition: TransitionConfig = field(default_factory=TransitionConfig)
     shared: bool = False
 
     def env(self, tile: int) -> Env:
@@ -171,10 +195,20 @@ class PPOExperiment(Experiment):
         """PPO."""
         return PPO(self._network(), self.ppo, self.optim, not self.shared, seed=self.seed, threads=self.run.learn_threads)
 
+    def meta(self) -> MetaLearner:
+        """The same game for ever, or one that goes over into another."""
+        t = self.transition
+        return Transition(t.field, t.before, t.after, t.over) if t.over else Repeat(Task())
+
     def check(self) -> None:
         """Also that the world exists, and takes its parameters."""
         super().check()
-        registry.world(self.world.name, **self.world.params())
+        world, t = registry.world(self.world.name, **self.world.params()), self.transition
+        if t.over < 0:
+            raise UsageError(f"transition.over is {t.over}; allowed are whole numbers from 0")
+        if t.over:
+            for value in (t.before, t.after):
+                Batch(world, 1).pack_levels(**{t.field: value})
 
 
 @dataclass(frozen=True)

@@ -95,13 +95,13 @@ RECIPES: dict[str, Recipe] = {
         _pair(-86.6),
     ),
     "ipd-dice": Recipe(
-        "LOLA-DiCE from streamed rounds: 5 pairs of memory-one players, look-ahead 2",
+        "LOLA-DiCE from streamed rounds: 20 pairs of memory-one players, look-ahead 2",
         "Foerster et al. 2018, DiCE",
         "-1.12 a step each (look-ahead 1: -1.18, 3: -1.11, without the magic box -1.99)",
-        "1 minute",
+        "3 minutes",
         DiceExperiment(
-            run=RunConfig(updates=200, tiles=5, tile=128, turns=150, checkpoint_every=50, learn_threads=1, tail=20),
-            dice=DiceConfig(lookahead=2, lr_in=0.15),
+            run=RunConfig(updates=200, tiles=20, tile=128, turns=150, checkpoint_every=50, learn_threads=1, tail=20),
+            dice=DiceConfig(seeds=20, lookahead=2),
         ),
         _pair(-1.12),
     ),
@@ -155,6 +155,21 @@ RECIPES: dict[str, Recipe] = {
             optim=AdamConfig(lr=5e-3),
         ),
         _pair(1.0),
+    ),
+    "hanabi-ippo-small": Recipe(
+        "one PPO agent for both seats of Hanabi-Very-Small (one colour, hands of two, one life)",
+        "de Witt et al. 2020 (IPPO); Bard et al. 2020 (the game)",
+        "above 4.5 of 5 points with itself",
+        "3 minutes",
+        PPOExperiment(
+            run=RunConfig(updates=300, tiles=4, tile=256, turns=64, checkpoint_every=100),
+            world=WorldConfig("hanabi-very-small"),
+            network=NetworkConfig(hidden=(128, 128), activation="relu"),
+            ppo=PPOConfig(gamma=0.99, lam=0.95, entropy=0.01),
+            optim=AdamConfig(lr=1e-3),
+            shared=True,
+        ),
+        {"reward_per_game/player_0": 4.5},
     ),
 }
 

@@ -18,6 +18,7 @@ from interplay.envs.core import UsageError
 from interplay.learners.core import Task
 
 RESTARTS = 1000  # of one env actor; a host that keeps dying is an error, not a failure
+LOOK = 5.0  # seconds of waiting between looks at whether the cluster still has room for every actor
 
 
 def connect(address: str | None, cpus: int | None = None) -> bool:
@@ -71,7 +72,10 @@ def split(tiles: int, actors: int) -> list[tuple[int, int]]:
 
 
 class RayRunner:
-    """Env actors, a learner actor and a meta-learner actor on the Ray that this process is connected to."""
+    """Env actors, a learner actor and a meta-learner actor on the Ray that this process is connected to.
+
+    Results do not depend on the number of env actors: where nodes have left, the run goes on with as many as there is room for.
+    """
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
@@ -92,15 +96,17 @@ class RayRunner:
         gpu = run.device.startswith("cuda")
         share = {"num_gpus": 1 / (run.env_actors + 1)} if gpu else {}
         once = {"max_restarts": 0}
+        self.each = min(1, run.act_threads / 2)  # CPUs of an env actor
+        shares = split(run.tiles, max(1, min(run.env_actors, self._room()))) if run.tiles else []
         try:
             remote: Any = ray.remote
             self.meta = remote(MetaLearnerActor).options(num_cpus=0, **once).remote(self.experiment)
             self.learner = remote(LearnerActor).options(num_cpus=0, **once, **share).remote(self.experiment)
             self.hosts = [
                 remote(EnvActor)
-                .options(num_cpus=min(1, run.act_threads / 2), max_restarts=RESTARTS, max_task_retries=-1, **share)
+                .options(num_cpus=self.each, max_restarts=RESTARTS, max_task_retries=-1, **share)
                 .remote(self.experiment, first, count)
-                for first, count in (split(run.tiles, run.env_actors) if run.tiles else [])
+                for first, count in shares
             ]
             self.actors = [self.meta, self.learner, *self.hosts]
             number = 0
@@ -112,7 +118,6 @@ class RayRunner:
                 if state.tiles:
                     from interplay.cluster.tiles import pack
 
-                    shares = split(run.tiles, run.env_actors)
                     self.states = [ray.put([pack(s) for s in state.tiles[first : first + count]]) for first, count in shares]
             self.weights = {number: self.learner.weights.remote()}
         except RayError as error:
@@ -163,11 +168,21 @@ class RayRunner:
             ray.kill(actor)
         self.actors = []
 
+    def _room(self) -> int:
+        """How many env actors the nodes that are there can hold."""
+        import ray
+
+        return int(ray.cluster_resources().get("CPU", 0) / self.each)
+
     def _get(self, refs: Any) -> Any:
         import ray
         from ray.exceptions import RayError, RayTaskError
 
         try:
+            every = refs if isinstance(refs, list) else [refs]
+            while len(ray.wait(every, num_returns=len(every), timeout=LOOK)[1]):
+                if self._room() < len(self.hosts) and len(self.hosts) > 1:
+                    raise Lost(f"a node has left, and there is room for {self._room()} of {len(self.hosts)} env actors")
             return ray.get(refs)
         except RayTaskError as error:
             if isinstance(error.cause, RayError):

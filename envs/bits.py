@@ -26,27 +26,29 @@ def packed_bytes(features: int) -> int:
     return -(-features // 32) * 4
 
 
-def _spread(packed: Any, out: Any) -> None:
-    width = out.shape[1]
-    for i in prange(packed.shape[0]):
-        for j in range(width):
-            out[i, j] = packed[i, j >> 3] >> (j & 7) & 1
+# The eight bits of every byte, as eight bytes.
+SPREAD = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").view(np.uint64)[:, 0]
 
 
 @lru_cache
 def _spreader(parallel: bool) -> Any:
-    return njit(_spread, parallel=parallel, nogil=True, cache=True, error_model="numpy")
+    def spread(packed: Any, out: Any) -> None:
+        for i in prange(packed.size):
+            out[i] = SPREAD[packed[i]]
+
+    spread.__qualname__ = f"spread.{'many' if parallel else 'few'}"  # numba's cache tells them apart by name
+    return njit(spread, parallel=parallel, nogil=True, cache=True, error_model="numpy")
 
 
-def unpack(packed: Tensor, features: int, dtype: torch.dtype = torch.uint8) -> Tensor:
-    """Zeros and ones `[..., features]` of `dtype` from bits `[..., bytes]` uint8."""
+def unpack(packed: Tensor, features: int) -> Tensor:
+    """Zeros and ones `[..., features]` uint8 from bits `[..., bytes]` uint8."""
     if packed.device.type != "cpu":
         shifts = torch.arange(8, dtype=torch.uint8, device=packed.device)
-        return (packed.unsqueeze(-1) >> shifts & 1).flatten(-2)[..., :features].to(dtype)
-    rows = packed.reshape(-1, packed.shape[-1])
-    out = torch.empty(len(rows), features, dtype=dtype)
-    parallel = len(rows) >= 4096 and torch.get_num_threads() > 1
+        return (packed.unsqueeze(-1) >> shifts & 1).flatten(-2)[..., :features]
+    flat = packed.reshape(-1)
+    out = torch.empty(len(flat), dtype=torch.uint64)
+    parallel = len(flat) >= 1 << 18 and torch.get_num_threads() > 1
     if parallel:
         numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
-    _spreader(parallel)(rows.numpy(), out.numpy())
-    return out.view(*packed.shape[:-1], features)
+    _spreader(parallel)(flat.numpy(), out.numpy())
+    return out.view(torch.uint8).view(*packed.shape[:-1], 8 * packed.shape[-1])[..., :features]

@@ -31,6 +31,7 @@ def world(size: int = 3, rounds: int = 150, egocentric: bool = False) -> World:
         level=[("rounds", "i4"), ("side", "i1"), ("egocentric", "i1")],
         state=[("turn", "i4"), ("at", "i1", (2, 2)), ("coin", "i1", (2,)), ("owner", "i1")],
         default={"side": n, "rounds": whole("rounds", rounds, 1, 2**31 - 1), "egocentric": bool(egocentric)},
+        limits={"rounds": (1, 2**31 - 1), "side": (n, n), "egocentric": (0, 1)},
         action_names=("down", "up", "right", "left"),
     )
 

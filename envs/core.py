@@ -108,7 +108,8 @@ class World:
     Attributes:
         name: what the registry calls it.
         rules: a module of scalar `@njit` functions on the record `w` of one world: `reset(w)`, `step(w, action, reward) -> (terminated,
-            truncated)`, `observe(w, p, out)`, and where they are not constantly true `legal(w, p, out)`, `acting(w, p)`, `alive(w, p)`.
+            truncated)`, `observe(w, p, out)`, and where they are not constantly true `legal(w, p, out)`, `acting(w, p)`, `alive(w, p)`;
+            `edit(w, change) -> done`, if the state can be changed from outside.
         agents: how many play.
         actions: how many moves an agent has, at most.
         observation: shape of one agent's view, uint8.
@@ -119,6 +120,8 @@ class World:
         action_names: what the moves are called.
         constant: optional rules that are constantly true with these parameters, though the module has them.
         packed: views are zeros and ones, `observation` `(bits,)`, which rules write eight to a byte (`bits.put`).
+        picture: the record of one world as text.
+        limits: least and greatest value of fields of the level; those of numbers that are not whole must be finite.
         check_levels: raises a `UsageError` where records `[N]` (the second argument) hold a level that cannot be played.
     """
 
@@ -134,6 +137,8 @@ class World:
     action_names: tuple[str, ...] = field(default=())
     constant: tuple[str, ...] = field(default=())
     packed: bool = False
+    picture: Callable[[Any], str] | None = None
+    limits: dict[str, tuple[float, float]] = field(default_factory=dict)
     check_levels: "Callable[[World, Any], None] | None" = None
 
     @property

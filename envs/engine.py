@@ -11,6 +11,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from interplay.envs import streams
+from interplay.envs.bits import unpack
 from interplay.envs.core import Spec, Step, UsageError, World, on_device, whole
 from interplay.envs.rule import edition, rule
 
@@ -45,8 +46,8 @@ def asked(rules: ModuleType, optional: tuple[str, ...]) -> tuple[ModuleType | No
     return tuple(rules if name in optional else None for name in ("legal", "acting", "alive"))
 
 
-def on_cpu(rules: ModuleType, optional: tuple[str, ...]) -> tuple[Any, Any]:
-    """The two loops over worlds, for `njit`: `out` is a `Step` of arrays."""
+def on_cpu(rules: ModuleType, optional: tuple[str, ...]) -> tuple[Any, Any, Any]:
+    """The three loops over worlds, for `njit`: `out` is a `Step` of arrays."""
     legal, acting, alive = asked(rules, optional)
 
     def step(worlds, action, out):
@@ -69,11 +70,19 @@ def on_cpu(rules: ModuleType, optional: tuple[str, ...]) -> tuple[Any, Any]:
             look(rules, w, obs[i])
             permit(legal, acting, alive, w, i, may, moves, lives)
 
-    return step, reset
+    def edit(worlds, mask, change, done, out):
+        obs, may, moves, lives = out.obs, out.legal, out.acting, out.alive
+        for i in prange(worlds.shape[0]):
+            w = worlds[i]
+            done[i] = mask[i] and rules.edit(w, change[i])
+            look(rules, w, obs[i])
+            permit(legal, acting, alive, w, i, may, moves, lives)
+
+    return step, reset, edit
 
 
-def on_gpu(rules: ModuleType, optional: tuple[str, ...]) -> tuple[Any, Any]:
-    """The same two as CUDA kernels, a thread a world."""
+def on_gpu(rules: ModuleType, optional: tuple[str, ...]) -> tuple[Any, Any, Any]:
+    """The same three as CUDA kernels, a thread a world."""
     from numba import cuda
 
     legal, acting, alive = asked(rules, optional)
@@ -100,12 +109,21 @@ def on_gpu(rules: ModuleType, optional: tuple[str, ...]) -> tuple[Any, Any]:
             look(rules, w, obs[i])
             permit(legal, acting, alive, w, i, may, moves, lives)
 
-    return step, reset
+    def edit(worlds, mask, change, done, out):
+        obs, may, moves, lives = out.obs, out.legal, out.acting, out.alive
+        i = cuda.grid(1)  # pyright: ignore[reportCallIssue]
+        if i < worlds.shape[0]:
+            w = worlds[i]
+            done[i] = mask[i] and rules.edit(w, change[i])
+            look(rules, w, obs[i])
+            permit(legal, acting, alive, w, i, may, moves, lives)
+
+    return step, reset, edit
 
 
 @lru_cache
 def drivers(rules: ModuleType, optional: tuple[str, ...], device: str, parallel: bool) -> list[Any]:
-    """The compiled step and reset of one world.
+    """The compiled step, reset and edit of one world.
 
     Numba looks for compiled code on disk by a function's name, byte code and pickled closure. Here the closure is one module,
     which pickles by name, so every process and every Ray actor finds it (a closure over functions never would).
@@ -152,6 +170,19 @@ def many(n: int) -> bool:
     return n >= MANY and torch.get_num_threads() > 1
 
 
+def check_levels(world: World, rows: Any) -> None:
+    """A `UsageError` where one of the records `[N]` holds a level that cannot be played."""
+    for name, *_ in world.level:
+        low, high = world.limits.get(name, (-np.inf, np.inf))
+        values = rows[name].reshape(len(rows), -1)
+        wrong = np.argwhere(~((values >= low) & (values <= high) & np.isfinite(values)))
+        if len(wrong):
+            i, k = wrong[0]
+            raise UsageError(f"level {i}: {name} holds {values[i, k]}; allowed are finite numbers from {low} to {high}")
+    if world.check_levels:
+        world.check_levels(world, rows)
+
+
 class Batch:
     """N worlds. `memory` `[N, bytes]` is their whole state: clone it, write it back, keep some of its rows.
 
@@ -167,7 +198,8 @@ class Batch:
         self.n = whole("num_envs", n, 1, 2**31 - 1)
         self.seed, self.first = whole("seed", seed, 0, 2**32 - 1), whole("first", first, 0, 2**32 - 1 - n)
         self.agents, self.device = world.agents, on_device(device)
-        self.spec = Spec(world.observation, world.actions, False, *(name in world.optional for name in ("legal", "acting", "alive")), world.packed)
+        masks, turns, leaves = (name in world.optional for name in ("legal", "acting", "alive"))
+        self.spec = Spec(world.observation, world.actions, False, masks, turns, leaves, world.packed)
         record, agents, shape = world.record, world.agents, world.stored
         new = lambda dtype, *dims: torch.zeros(n, *dims, dtype=dtype, device=self.device)
         fresh = np.zeros(n, record)
@@ -191,9 +223,9 @@ class Batch:
         self._choice = torch.zeros(n, agents, dtype=torch.int64, device=self.device)
         self.reset()
 
-    def _run(self, which: int, argument: Tensor) -> Step:
+    def _run(self, which: int, *arguments: Tensor) -> Step:
         driver = drivers(self.world.rules, self.world.optional, self.device.type, self.device.type == "cpu" and many(self.n))[which]
-        launch(driver, self.n, self.device, self._worlds, view(argument), self._out)
+        launch(driver, self.n, self.device, self._worlds, *map(view, arguments), self._out)
         return self.out
 
     def step(self, action: Tensor) -> Step:
@@ -203,6 +235,18 @@ class Batch:
     def reset(self, mask: Tensor | None = None) -> Step:
         """Start the worlds under `mask` `[N]` bool anew, all by default."""
         return self._run(1, torch.ones(self.n, dtype=torch.bool, device=self.device) if mask is None else mask)
+
+    def edit(self, mask: Tensor, change: Tensor) -> Tensor:
+        """Change worlds under `mask` `[N]` bool as the rules' `edit` understands `change` `[N, k]` int64; returns `[N]` bool: it was done."""
+        if not hasattr(self.world.rules, "edit"):
+            raise UsageError(f"{self.world.name}: its state cannot be changed from outside")
+        done = torch.zeros(self.n, dtype=torch.bool, device=self.device)
+        self._run(2, mask, change, done)
+        return done
+
+    def views(self, obs: Tensor) -> Tensor:
+        """Views of this batch (`out.obs`, `out.final_obs`) as `[..., *observation]`: unpacked, where the world packs them."""
+        return unpack(obs, self.spec.observation[0]) if self.spec.packed else obs
 
     def check(self, action: Tensor) -> None:
         """Raise a `UsageError` at the first action that is not legal for an agent whose turn it is. Waits for the device."""
@@ -243,11 +287,30 @@ class Batch:
                 raise UsageError(f"level field {name!r} is unknown; allowed are {', '.join(known)}")
         rows = self.memory.cpu().numpy().copy().view(self.world.record).reshape(self.n)
         for name, value in fields.items():
-            rows[name] = value
-        if self.world.check_levels:
-            self.world.check_levels(self.world, rows)
+            try:
+                rows[name] = value
+            except (ValueError, TypeError, OverflowError) as error:
+                shape = [self.n, *rows[name].shape[1:]]
+                raise UsageError(f"level field {name!r}: {error}; allowed is one value, or {shape} of {rows[name].dtype}") from None
+        check_levels(self.world, rows)
         packed = rows.view(np.uint8).reshape(self.n, -1)[:, : self.world.level_bytes]
         return torch.from_numpy(packed.copy()).to(self.device)
+
+    def configure(self, options: dict[str, Any]) -> None:
+        """What a task asks for: `level` = (field, before, after, share) gives the first share of the worlds one value of a field, the rest
+        the other. Games go on; rules see the new value from now on.
+        """
+        if "level" in options:
+            name, before, after, share = options["level"]
+            new = (np.arange(self.n) + 0.5) / self.n < share
+            self.set_level_field(name, np.where(new, after, before))
+
+    def set_level_field(self, name: str, values: Any) -> None:
+        """Change one field of all levels in place, `[N]` or one value, without starting the worlds anew."""
+        packed, fields = self.pack_levels(**{name: values}), self.world.record.fields
+        assert fields is not None
+        kind, at = {**fields}[name][:2]
+        self.memory[:, at : at + kind.itemsize] = packed[:, at : at + kind.itemsize]
 
     def set_level(self, mask: Tensor, levels: Tensor) -> Step:
         """Give the worlds under `mask` `[N]` the levels `[N, level bytes]` and start them; the others play on."""

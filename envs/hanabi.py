@@ -14,13 +14,30 @@ import numpy as np
 
 from interplay.envs import dice
 from interplay.envs.core import UsageError, World, whole
-from interplay.envs.hanabi_view import ACTOR, CARD, COLOUR, DISCARD, GAINED, KIND, PLAY, RANK, SCORED, SLOT, TARGET, TOUCHED, VALUE, features, observe
+from interplay.envs.hanabi_hand import edit
+from interplay.envs.hanabi_text import COLOURS, picture
+from interplay.envs.hanabi_view import (
+    ACTOR,
+    CARD,
+    COLOUR,
+    DISCARD,
+    GAINED,
+    KIND,
+    PLAY,
+    RANK,
+    SCORED,
+    SLOT,
+    TARGET,
+    TOUCHED,
+    VALUE,
+    features,
+    observe,
+)
 from interplay.envs.rule import rule
 
 BOMBS = ("zero", "keep", "minus-one")  # after the last life: nothing is scored, everything is, one point less is
-COLOURS = "RYGWB"
 
-__all__ = ["acting", "legal", "observe", "reset", "step", "world"]
+__all__ = ["acting", "edit", "legal", "observe", "reset", "step", "world"]
 
 
 def world(
@@ -102,6 +119,7 @@ def world(
         default={
             "deck": deck,
             "copies": each,
+            "given": False,
             "bomb": BOMBS.index(bomb),
             "most_info": info,
             "most_lives": lives,
@@ -109,6 +127,8 @@ def world(
             "permute": bool(permute),
         },
         action_names=move_names(p, h, c, r),
+        limits={"given": (0, 1), "bomb": (0, len(BOMBS) - 1), "random_start": (0, 1), "permute": (0, 1)},
+        picture=picture,
         check_levels=check_decks,
     )
 
@@ -135,8 +155,6 @@ def check_decks(world: World, rows: Any) -> None:
     for name in ("copies", "most_info", "most_lives"):
         if (rows[name] != np.asarray(world.default[name])).any():
             raise UsageError(f"level field {name!r} shapes what is seen: make a world with it instead")
-    if not np.isin(rows["bomb"], range(len(BOMBS))).all():
-        raise UsageError(f"level field 'bomb' is none of {', '.join(f'{k} ({name})' for k, name in enumerate(BOMBS))}")
 
 
 @rule

@@ -71,9 +71,9 @@ def board(w, p, out, at):
             put(out, at + high - 1, 1)
         at += ranks
     fill(out, at, int(w.info))
-    at += w.most_info
+    at += int(w.most_info)
     fill(out, at, int(w.lives))
-    return at + w.most_lives
+    return at + int(w.most_lives)
 
 
 @rule
@@ -95,7 +95,7 @@ def discards(w, p, out, at):
             gone = int(w.discarded[int(w.order[p, k]) * ranks + r])
             if gone > 0:
                 put(out, at, (1 << gone) - 1)
-            at += w.copies[r]
+            at += int(w.copies[r])
     return at
 
 

@@ -34,6 +34,7 @@ def world(pays: Any = PAYS, rounds: int = 1, players: int = 2) -> World:
         level=[("pays", "f4", (k,)), ("rounds", "i4")],
         state=[("turn", "i4"), ("pulled", "i2", (n,))],
         default={"pays": table, "rounds": whole("rounds", rounds, 1, 2**31 - 1)},
+        limits={"rounds": (1, 2**31 - 1)},
         action_names=tuple(f"lever {i}" for i in range(k)),
     )
 

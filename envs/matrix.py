@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from interplay.envs import dice
-from interplay.envs.core import UsageError, World, whole
+from interplay.envs.core import UsageError, World, did_you_mean, whole
 from interplay.envs.rule import rule
 
 # payoff[player][first player's move][second player's move]
@@ -33,12 +33,14 @@ def world(game: str = "ipd", payoff: Any = None, rounds: int = 150, stop: float 
     """An iterated matrix game.
 
     Args:
-        game: one of `CLASSICS`; ignored where a `payoff` is given.
+        game: one of `CLASSICS`, the prisoner's dilemma by default; a `payoff` goes before it.
         payoff: `[2, m, n]`, to player p when the first plays row a and the second column b; or `[2, k*k]`, the joint moves
             in the order CC, CD, DC, DD of the literature.
         rounds: after so many rounds the game is truncated.
         stop: probability that a round is the last (the game then *terminates*): 1 - gamma makes undiscounted returns the discounted value.
     """
+    if game not in CLASSICS:
+        raise UsageError(f"game {game!r} is unknown{did_you_mean(game, CLASSICS)}")
     table = payoff_table(CLASSICS[game] if payoff is None else payoff)
     if not isinstance(stop, Real) or not 0.0 <= stop <= 1.0:
         raise UsageError(f"stop is {stop!r}; allowed are probabilities from 0 to 1")
@@ -52,6 +54,7 @@ def world(game: str = "ipd", payoff: Any = None, rounds: int = 150, stop: float 
         level=[("payoff", "f4", (2, m, n)), ("stop", "f4"), ("rounds", "i4")],
         state=[("turn", "i4"), ("seen", "i4", (2,))],  # seen: which entry of a player's view is 1
         default={"payoff": table, "stop": stop, "rounds": whole("rounds", rounds, 1, 2**31 - 1)},
+        limits={"rounds": (1, 2**31 - 1), "stop": (0, 1)},
         action_names=NAMES[game] if payoff is None else (),
         constant=("legal",) if m == n else (),
     )

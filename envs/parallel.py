@@ -109,7 +109,7 @@ class ParallelWorld(ParallelEnv[str, np.ndarray, int]):
             self._batch.reset()
         self._fresh, self._last = False, None
         self.agents = self._living()
-        return self._views(self.agents, self._show.obs), self._infos(self.agents, self._show.legal.astype(np.int8))
+        return self._views(self.agents, self._batch.out.obs), self._infos(self.agents, self._show.legal.astype(np.int8))
 
     def step(self, actions: Mapping[Any, Any]) -> Turn:
         """Play one turn: `(observations, rewards, terminations, truncations, infos)` of all who were in the game.
@@ -121,7 +121,7 @@ class ParallelWorld(ParallelEnv[str, np.ndarray, int]):
             raise UsageError(f"no action for {', '.join(missing)}; a step needs one for everybody whose move it is")
         out, joint, movers = self._show, self.joint(actions), self.movers()
         assert self._batch is not None
-        self._batch.step(joint)
+        after = self._batch.step(joint)
         terminated, truncated = bool(out.terminated), bool(out.truncated)
         over = self._fresh = terminated or truncated
         was, self.agents = self.agents, [] if over else self._living()
@@ -129,15 +129,20 @@ class ParallelWorld(ParallelEnv[str, np.ndarray, int]):
         terminations = {agent: terminated or (not over and agent not in self.agents) for agent in was}
         self._last = {agent: (int(joint[0, self._seat[agent]]) if agent in movers else None, rewards[agent]) for agent in was}
         legal = closing_legal(self.world, out.legal.shape) if over else out.legal.astype(np.int8)
-        views = self._views(was, out.final_obs if over else out.obs)
+        views = self._views(was, after.final_obs if over else after.obs)
         return views, rewards, terminations, dict.fromkeys(was, truncated), self._infos(was, legal)
 
     def render(self) -> str | None:
-        """The last turn, a line for each agent: what it did, and its reward. Printed in mode "human"."""
+        """The last turn, a line for each agent: what it did, and its reward; then the world's picture, while a game is on.
+
+        Printed in mode "human".
+        """
         if self.render_mode is None:
             raise UsageError(f"render_mode is None; allowed are {', '.join(MODES)}, given when the env is made")
         said = "\n".join(f"{agent}: {self._said(move)}, reward {reward:g}" for agent, (move, reward) in (self._last or {}).items())
         said = said or f"{self.world.name}: a new game"
+        if self.world.picture and self._batch and self.agents:  # a game that is over has made room for the next one
+            said += "\n" + self.world.picture(self._batch.memory[0].numpy().view(self.world.record)[0])
         return said if self.render_mode == "ansi" else print(said)
 
     def close(self) -> None:
@@ -171,9 +176,11 @@ class ParallelWorld(ParallelEnv[str, np.ndarray, int]):
     def _living(self) -> list[str]:
         return [agent for agent, lives in zip(self.possible_agents, self._show.alive, strict=True) if lives]
 
-    def _views(self, agents: list[str], obs: np.ndarray) -> dict[str, np.ndarray]:
+    def _views(self, agents: list[str], obs: Tensor) -> dict[str, np.ndarray]:
         """Copies, since the batch writes over its tensors."""
-        return {agent: obs[self._seat[agent]].copy() for agent in agents}
+        assert self._batch is not None
+        seen = self._batch.views(obs)[0].numpy()
+        return {agent: seen[self._seat[agent]].copy() for agent in agents}
 
     def _infos(self, agents: list[str], legal: np.ndarray) -> Infos:
         infos: Infos = {agent: {"action_mask": legal[self._seat[agent]]} for agent in agents}

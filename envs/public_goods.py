@@ -27,6 +27,7 @@ def world(players: int = 4, factor: float = 2.0, rounds: int = 100) -> World:
         level=[("factor", "f4"), ("rounds", "i4")],
         state=[("turn", "i4"), ("gave", "i1", (n,)), ("total", "i4")],
         default={"factor": factor, "rounds": whole("rounds", rounds, 1, 2**31 - 1)},
+        limits={"rounds": (1, 2**31 - 1)},
         action_names=("keep", "give"),
     )
 

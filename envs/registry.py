@@ -22,9 +22,7 @@ WORLDS: dict[str, Callable[..., World]] = {
     "hanabi-very-small": partial(
         hanabi.world, colors=1, hand_size=2, max_information_tokens=3, max_life_tokens=1, name="hanabi-very-small"
     ),
-    "mini-hanabi": partial(
-        hanabi.world, colors=3, ranks=3, hand_size=3, max_information_tokens=5, copies=(2, 2, 1), name="mini-hanabi"
-    ),
+    "mini-hanabi": partial(hanabi.world, colors=3, ranks=3, hand_size=3, max_information_tokens=5, copies=(2, 2, 1), name="mini-hanabi"),
 }
 
 

@@ -67,7 +67,7 @@ class VectorWorld(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             self._batch.reset()
         else:
             self._batch = self._seeded(fresh_seed() if seed is None else seed)
-        return fold(self._batch.out.obs), self._infos(self._batch)
+        return fold(self._batch.views(self._batch.out.obs)), self._infos(self._batch)
 
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Arrays]:
         """Play one turn of all worlds.
@@ -86,8 +86,9 @@ class VectorWorld(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         out = self._batch.step(joint)
         infos, over = self._infos(self._batch), self._each(out.terminated | out.truncated)
         if over.any():
-            infos |= self._closing(over, out.final_obs)
-        return fold(out.obs), fold(out.reward).astype(np.float64), self._each(out.terminated), self._each(out.truncated), infos
+            infos |= self._closing(over, self._batch.views(out.final_obs))
+        ends = self._each(out.terminated), self._each(out.truncated)
+        return fold(self._batch.views(out.obs)), fold(out.reward).astype(np.float64), *ends, infos
 
     def _seeded(self, seed: int | Sequence[int]) -> Batch:
         """New worlds; those of a list keep their numbers, each in the stream of its own seed."""

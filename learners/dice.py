@@ -27,11 +27,12 @@ class DiceConfig:
         seeds: independent pairs of players, learning side by side.
         batch: games that a pair plays at a time.
         lookahead: K, learning steps of the other that are looked through; 0 is the naive learner.
-        lr_out, lr_in: step sizes of the player and of the imagined other.
+        lr_out: step size of the player.
+        lr_in: step size of the imagined other, shared out over its K steps: alpha_in = lr_in / K.
         gamma: discount.
         magic_box: False replaces the DiCE objective by the plain surrogate sum of log-probabilities times returns, whose second
             derivatives are wrong: LOLA then learns to defect, like a naive learner.
-        spread: standard deviation of the initial logits (1 / sqrt 5, the default of a linear layer on five states).
+        spread: standard deviation of the initial logits.
     """
 
     seeds: int = 5
@@ -41,7 +42,7 @@ class DiceConfig:
     lr_in: float = 0.3
     gamma: float = 0.96
     magic_box: bool = True
-    spread: float = 0.447
+    spread: float = 1.0
 
 
 def magic_box(x: Tensor) -> Tensor:
@@ -116,7 +117,7 @@ class DiceLearner:
             self.earned = self._earned(reward)
         if self.stage < config.lookahead:
             (step,) = torch.autograd.grad(value(yours(reward)), self.other, create_graph=True)
-            self.other = self.other + config.lr_in * step
+            self.other = self.other + config.lr_in / config.lookahead * step
             self.stage += 1
             return {}
         (step,) = torch.autograd.grad(value(mine(reward)), self.own)

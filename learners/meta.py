@@ -1,4 +1,4 @@
-"""Meta-learners without parameters: play the same again, and the annealing of meta-self-play."""
+"""Meta-learners without parameters: play the same again, the annealing of meta-self-play, and going over from one level to another."""
 
 from typing import Any
 
@@ -41,6 +41,33 @@ class Annealing:
         naive = max(0.0, 1 - self.rate * self.asked)
         meet = float(streams.units(self.seed, dice.META, 2**31, self.asked, (1, 1))) >= naive
         return [Task(options={"meet": meet})] * n
+
+    def tell(self, tasks: list[Task], outcomes: list[dict[str, float]]) -> None:
+        """The schedule does not depend on what came of it."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """How often it was asked."""
+        return {"asked": self.asked}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on."""
+        self.asked = int(state["asked"])
+
+
+class Transition:
+    """A field of the worlds' level goes over from one value to another: in round k, a share k / over of a tile's worlds has the new one.
+
+    So the mean game changes by degrees, and from round `over` on it is the game that is meant.
+    """
+
+    def __init__(self, field: str, before: float, after: float, over: int) -> None:
+        self.field, self.before, self.after, self.over, self.asked = field, before, after, over, 0
+
+    def ask(self, n: int) -> list[Task]:
+        """The same for all tiles."""
+        self.asked += 1
+        share = min(1.0, (self.asked - 1) / self.over) if self.over else 1.0
+        return [Task(options={"level": (self.field, self.before, self.after, share)})] * n
 
     def tell(self, tasks: list[Task], outcomes: list[dict[str, float]]) -> None:
         """The schedule does not depend on what came of it."""

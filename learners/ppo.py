@@ -1,6 +1,6 @@
 """Proximal policy optimisation (Schulman et al. 2017) for a population: P independent agents in one backward pass."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from torch import Tensor
 from interplay.envs import streams
 from interplay.learners.chunks import Crew
 from interplay.learners.optim import AdamConfig, MemberAdam
-from interplay.learners.returns import vtrace
+from interplay.learners.returns import own_turns, vtrace
 from interplay.policies.distributions import categorical, gaussian, masked
 from interplay.policies.networks import ActorCritic
 from interplay.policies.seating import fold
@@ -56,8 +56,8 @@ def ppo_loss(logp: Tensor, behaviour: Tensor, advantage: Tensor, clip: float) ->
 class Rows:
     """A trajectory laid out for a population, `[P, T, R, ...]` (R rows a member), with what PPO needs of each turn.
 
-    `advantage` and `target` are filled in last; `weight` is 1 where the agent moved (None: everywhere); `carry` `[P, R, 2 H]` is the
-    recurrent state of actor and critic before the first turn, `keep` False where a game starts with a turn.
+    `advantage` and `target` are filled in last; `weight` is 1 where there is a move to learn from (None: everywhere); `carry`
+    `[P, R, 2 H]` is the recurrent state of actor and critic before the first turn, `keep` False where a game starts with a turn.
     """
 
     obs: Tensor
@@ -83,6 +83,12 @@ class Rows:
         picked = {name: None if x is None else take(x) for name, x in vars(self).items() if name not in ("carry", "keep")}
         carry = None if self.carry is None else self.carry.index_select(1, index)
         return Rows(**picked, carry=carry, keep=None if self.keep is None else take(self.keep))  # type: ignore[arg-type]
+
+    def compact(self, sequences: bool) -> "Rows":
+        """The same in contiguous memory; single turns of a lone member without those that have no weight, `[1, 1, k, ...]`."""
+        if self.weight is not None and not sequences and len(self.weight) == 1:
+            return replace(self, weight=None).pick(self.weight.flatten().nonzero().flatten(), False)
+        return Rows(**{name: None if x is None else x.contiguous() for name, x in vars(self).items()})  # type: ignore[arg-type]
 
 
 class PPO:
@@ -144,7 +150,7 @@ class PPO:
         self.updates += 1
         steps = config.epochs * min(config.minibatches, count)
         metrics = {f"ppo/{name}": float(x.mean()) / steps for name, x in sums.items()}
-        return metrics | {f"reward_per_step/player_{a}": r for a, r in enumerate(trajectory.reward.mean((0, 1)).tolist())}
+        return metrics | earnings(trajectory)
 
     @property
     def sequences(self) -> bool:
@@ -190,7 +196,7 @@ class PPO:
     @torch.no_grad()
     def prepare(self, trajectory: Trajectory) -> Rows:
         """Values, advantages and targets of a trajectory, laid out by member."""
-        tr, lay = trajectory, lambda x: fold(x, self.groups, self.independent)
+        tr, config, lay = trajectory, self.config, lambda x: fold(x, self.groups, self.independent)
         each = lambda x: lay(x.unsqueeze(-1).expand(-1, -1, tr.reward.shape[2]))  # [T, B] to rows
         stop = each(tr.terminated | tr.truncated)
         moved = [lay(x) for x in (tr.acting, tr.alive) if x is not None]
@@ -202,20 +208,26 @@ class PPO:
             action=lay(tr.action),
             behaviour=lay(tr.logp),
             legal=None if tr.legal is None else lay(tr.legal),
-            weight=torch.stack(moved).all(0).to(torch.float32) if moved else None,
+            weight=None,
             carry=None if tr.carry is None else lay(tr.carry.unsqueeze(0)).squeeze(1),
             keep=torch.cat([torch.ones_like(stop[:, :1]), ~stop[:, :-1]], 1) if self.sequences else None,
         )
         value, following = self._values(rows, tr, stop)
-        ratio = None
+        ratio, lam = None, config.lam
         if tr.version < self.updates:  # stale: correct towards the policy that learns now
             present = self._log_prob(rows)[0]
             ratio, rows.behaviour = torch.exp(present - rows.behaviour), present
-        timewise = [None if x is None else x.transpose(0, 1) for x in (lay(tr.reward) * self.config.scale, value, following, stop, ratio)]
-        advantage = vtrace(*timewise, self.config.gamma, self.config.lam).transpose(0, 1)  # type: ignore[arg-type]
-        rows.target = advantage + value
-        rows.advantage = normalise(advantage, rows.weight) if self.config.normalise else advantage
-        return Rows(**{name: None if x is None else x.contiguous() for name, x in vars(rows).items()})  # type: ignore[arg-type]
+        reward = lay(tr.reward) * config.scale
+        timewise = [None if x is None else x.transpose(0, 1) for x in (reward, value, following, stop, ratio)]
+        if moved:
+            mine = torch.stack(moved).all(0).transpose(0, 1)
+            timewise[1], timewise[2], usable = own_turns(*timewise[:4], mine, config.gamma)  # type: ignore[arg-type]
+            rows.weight, lam = usable.transpose(0, 1).to(torch.float32), torch.where(mine, lam, 1.0)
+        advantage = vtrace(*timewise, config.gamma, lam)  # type: ignore[arg-type]
+        rows.target = (advantage + timewise[1]).transpose(0, 1)  # type: ignore[operator]
+        advantage = advantage.transpose(0, 1)
+        rows.advantage = normalise(advantage, rows.weight) if config.normalise else advantage
+        return rows.compact(self.sequences)
 
     def _values(self, rows: Rows, tr: Trajectory, stop: Tensor) -> tuple[Tensor, Tensor]:
         """V(s_t), and the value of what follows turn t (see `vtrace`), both `[P, T, R]`."""
@@ -231,6 +243,14 @@ class PPO:
             cut = lay((tr.truncated[t] & ~tr.terminated[t]).view(1, -1, 1).expand(1, -1, tr.reward.shape[2]))
             following[:, t] += (net.critic(lay(seen.unsqueeze(0)), after(t))[0] * cut)[:, 0]
         return value, following
+
+
+def earnings(trajectory: Trajectory) -> dict[str, float]:
+    """What players earned: `reward_per_step/<player>`, and `reward_per_game/<player>` where games ended (all rewards over all ends)."""
+    steps, ends = trajectory.turns, int((trajectory.terminated | trajectory.truncated).sum())
+    total = trajectory.reward.sum((0, 1), dtype=torch.float64).tolist()
+    named = {f"reward_per_step/player_{a}": r / steps for a, r in enumerate(total)}
+    return named | ({f"reward_per_game/player_{a}": r / ends for a, r in enumerate(total)} if ends else {})
 
 
 def normalise(advantage: Tensor, weight: Tensor | None) -> Tensor:

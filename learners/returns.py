@@ -5,7 +5,14 @@ from torch import Tensor
 
 
 def vtrace(
-    reward: Tensor, value: Tensor, following: Tensor, stop: Tensor, ratio: Tensor | None, gamma: float, lam: float, clip: float = 1.0
+    reward: Tensor,
+    value: Tensor,
+    following: Tensor,
+    stop: Tensor,
+    ratio: Tensor | None,
+    gamma: float,
+    lam: float | Tensor,
+    clip: float = 1.0,
 ) -> Tensor:
     """Advantages A_t = v_t - V(s_t) of V-trace targets (Espeholt et al. 2018, eq. 1, with a trace decay lambda).
 
@@ -20,6 +27,9 @@ def vtrace(
             final observation where it was truncated.
         stop: `[T, ...]` bool, the game ended with turn t in either way: no trace crosses it.
         ratio: `[T, ...]` pi(a_t) / mu(a_t), or None on policy.
+        gamma: discount.
+        lam: lambda, one for all or `[T, ...]`.
+        clip: of the importance weight of a turn's own error.
     """
     delta = reward + gamma * following - value
     trace = gamma * lam * (~stop).to(reward.dtype)
@@ -35,3 +45,30 @@ def vtrace(
 def gae(reward: Tensor, value: Tensor, following: Tensor, stop: Tensor, gamma: float, lam: float) -> Tensor:
     """Generalised advantage estimates: `vtrace` on policy."""
     return vtrace(reward, value, following, stop, None, gamma, lam)
+
+
+def own_turns(reward: Tensor, value: Tensor, following: Tensor, stop: Tensor, moved: Tensor, gamma: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Values for games of turns, where an agent's critic is only asked, and only learns, when it is its move.
+
+    While an agent waits, V_t = r_t + gamma * V_{t+1}: its error is zero, and rewards reach back to its last move, discounted for every
+    turn. The last move before the stretch ends is not usable, since what follows is not known; its own value ends the traces.
+
+    Args:
+        reward, value, following, stop: `[T, ...]`, as in `vtrace`.
+        moved: `[T, ...]` bool, it was the agent's move.
+        gamma: discount.
+
+    Returns:
+        Value and following to give to `vtrace` (with lambda 1 where `moved` is False), and where a move can be learned from, `[T, ...]`.
+    """
+    value, following, usable = value.clone(), following.clone(), torch.empty_like(moved)
+    ahead, known = following[-1], stop[-1]
+    for t in range(len(reward) - 1, -1, -1):
+        following[t] = torch.where(stop[t], following[t], ahead)
+        known = stop[t] | known
+        usable[t] = moved[t] & known
+        waited = reward[t] + gamma * following[t]
+        ahead = torch.where(moved[t], value[t], waited)
+        value[t] = torch.where(usable[t], value[t], waited)
+        known = moved[t] | known
+    return value, following, usable

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from interplay.envs.bits import unpack
 from interplay.envs.core import Spec
 from interplay.policies.dense import perceptron
 
@@ -103,6 +104,8 @@ class ActorCritic:
     def _tower(self, tower: str, obs: Tensor, carry: Tensor | None, keep: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """One tower on `[P, T, R, *observation]`: outputs `[P, T, R, out]` and recurrent states `[P, T, R, H]`."""
         w, turns, rows = self.weights, obs.shape[1], obs.shape[2]
+        if self.spec.packed:
+            obs = unpack(obs, self.spec.observation[0])
         x = obs.reshape(obs.shape[0], turns * rows, -1).to(torch.float32)
         names = [f"{tower}.{k}" for k in range(len(self.config.hidden))]
         head = [w[f"{tower}.head.weight"], w[f"{tower}.head.bias"]]
@@ -120,7 +123,7 @@ class ActorCritic:
         """Logits (or means) `[P, T, R, n]`, and the actor's recurrent states `[P, T, R, H]`.
 
         Args:
-            obs: `[P, T, R, *observation]`.
+            obs: `[P, T, R, *observation]`, packed where the spec says so.
             carry: `[P, R, H]`, the actor's recurrent state before the first turn, or None.
             keep: `[P, T, R]` bool, False where a game starts with that turn, so that nothing is remembered; None for all True.
         """

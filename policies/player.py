@@ -31,11 +31,12 @@ class Player(Protocol):
 class NetworkPlayer:
     """An actor-critic in every seat: its own member for each agent, or one shared by all.
 
-    The recurrent state holds both towers' memories, because the learner's critic must start a stretch where it stood.
+    The recurrent state holds both towers' memories, because the learner's critic must start a stretch where it stood. A `greedy` player
+    takes the likeliest move (or the mean) instead of drawing one.
     """
 
-    def __init__(self, network: ActorCritic, independent: bool) -> None:
-        self.network, self.independent = network, independent
+    def __init__(self, network: ActorCritic, independent: bool, greedy: bool = False) -> None:
+        self.network, self.independent, self.greedy = network, independent, greedy
 
     def load(self, weights: dict[str, Tensor]) -> None:
         """Take over `{"flat": [P, D]}`."""
@@ -58,6 +59,9 @@ class NetworkPlayer:
             assert critic is not None
             carry = self._seats(torch.cat([actor, critic], -1), env)
         out = self._seats(out, env)
+        if self.greedy:
+            best = out if spec.continuous else masked(out, shown.legal if spec.masks else None).argmax(-1)
+            return best, torch.zeros(env.n, env.agents, device=env.device), carry
         if spec.continuous:
             log_std = self._seats(net.weights["log_std"].unsqueeze(1), env)
             noise = streams.normals(env.seed, dice.ACT, env.first, draw, tuple(out.shape), env.device)

@@ -66,7 +66,7 @@ def compare(params: dict[str, Any], games: int, seed: int) -> tuple[int, int]:
     while going:
         rows = batch.memory.numpy().view(batch.world.record).reshape(games)
         views, legal = unpack(batch.out.obs, size).numpy(), batch.out.legal.numpy()
-        action = torch.zeros(games, batch.agents, dtype=torch.int64)
+        action = batch.out.legal.to(torch.uint8).argmax(-1)
         for i in going:
             state, q = states[i], int(rows[i]["mover"])
             assert state.current_player() == q, (i, steps)

@@ -183,6 +183,13 @@ def faces(world: World, first: int = 0, seed: int = 3) -> tuple[ParallelWorld, B
     return ParallelWorld(world, first=first), Batch(world, 4, seed=seed, first=first - 2)
 
 
+def shown(batch: Batch, obs: torch.Tensor) -> np.ndarray:
+    """Views as the faces give them: bit k of a packed view is bit k % 8 of byte k // 8."""
+    if not batch.world.packed:
+        return obs.numpy()
+    return np.unpackbits(obs.numpy(), axis=-1, bitorder="little")[..., : batch.world.observation[0]]
+
+
 def test_parallel_shows_the_batch(case):
     """Views, rewards, masks and endings are those of the world's row in a batch of others, game after game."""
     env, batch = faces(CASES[case](), first=7)
@@ -193,7 +200,7 @@ def test_parallel_shows_the_batch(case):
         assert living == [agent for p, agent in enumerate(env.possible_agents) if out.alive[2, p]]
         for agent in living:
             p = env.possible_agents.index(agent)
-            assert_same(views[agent], out.obs[2, p].numpy())
+            assert_same(views[agent], shown(batch, out.obs)[2, p])
             assert_same(infos[agent]["action_mask"], out.legal[2, p].numpy().astype(np.int8))
             assert infos[agent].get("acting", True) == bool(out.acting[2, p])
         joint = legal_moves(out.legal.numpy(), rng)
@@ -208,7 +215,7 @@ def test_parallel_shows_the_batch(case):
         if ended:
             assert env.agents == []
             for agent in living:
-                assert_same(views[agent], out.final_obs[2, env.possible_agents.index(agent)].numpy())
+                assert_same(views[agent], shown(batch, out.final_obs)[2, env.possible_agents.index(agent)])
                 assert_same(infos[agent]["action_mask"], closing_legal(env.world, (env.world.actions,)))
             views, infos = env.reset()  # the game that the batch has begun by itself
 
@@ -364,6 +371,19 @@ def test_render_says_what_was_done():
     assert board.render() == "player_0: move 0, reward 0\nplayer_1: waits, reward 0"
 
 
+def test_render_appends_the_picture():
+    """A line for each agent, then the table; when the game is over the next one is not shown."""
+    env = parallel_env("hanabi-very-small", render_mode="ansi")
+    _, infos = env.reset(seed=0)
+    drawn = env.render().splitlines()
+    assert drawn[0] == "hanabi-very-small: a new game"
+    assert drawn[1:3] == ["player_0 to move; score 0; fireworks R0; hints 3, lives 1; 6 to draw", "discards  none"]
+    while env.agents:
+        move = int(infos[env.movers()[0]]["action_mask"].argmax())
+        infos = env.step(dict.fromkeys(env.agents, move))[-1]
+    assert [line.split()[0] for line in env.render().splitlines()] == ["player_0:", "player_1:"]
+
+
 # Turns
 
 
@@ -446,14 +466,14 @@ class Seat(gymnasium.Env):
         elif not self.begun:
             self.batch.reset()
         self.begun = False
-        return self.batch.out.obs[0, self.p].numpy().copy(), self.info()
+        return shown(self.batch, self.batch.out.obs)[0, self.p].copy(), self.info()
 
     def step(self, action):
         joint = self.plan.copy()
         joint[self.p] = action
         out = self.batch.step(torch.from_numpy(joint)[None])
         self.begun = bool(out.terminated[0] or out.truncated[0])
-        view = (out.final_obs if self.begun else out.obs)[0, self.p].numpy().copy()
+        view = shown(self.batch, out.final_obs if self.begun else out.obs)[0, self.p].copy()
         info = {"action_mask": closing_legal(self.world, (self.world.actions,))} if self.begun else self.info()
         return view, float(out.reward[0, self.p]), bool(out.terminated[0]), bool(out.truncated[0]), info
 
@@ -492,9 +512,9 @@ def test_vector_equals_gymnasiums(case):
     rng, ended = np.random.default_rng(2), 0
     seeds = np.array([4, 4, 9])
     for mine, other in [(7, [7] * theirs.num_envs), (None, None), (seeds.tolist(), seeds.repeat(world.agents).tolist()), (None, None)]:
-        shown = ours.reset(seed=mine)
-        assert_same(shown, theirs.reset(seed=other))
-        infos = shown[1]
+        begun = ours.reset(seed=mine)
+        assert_same(begun, theirs.reset(seed=other))
+        infos = begun[1]
         for _ in range(25):
             actions = legal_moves(infos["action_mask"], rng)
             plans[:] = actions.reshape(plans.shape)

@@ -50,6 +50,15 @@ def test_a_turn_draws_fresh_legal_actions_and_plays_them(monkeypatch):
     assert torch.stack(actions).unique().tolist() == list(range(10))
 
 
+def test_views_are_unpacked(monkeypatch):
+    """Throughput counts whole observations."""
+    batch, shapes = make("hanabi-small", num_envs=3), []
+    views = batch.views
+    monkeypatch.setattr(batch, "views", lambda obs: shapes.append(tuple(views(obs).shape)))
+    player(batch)(4)
+    assert shapes == [(3, 2, *batch.world.observation)] * 4
+
+
 def test_the_rate_is_turns_by_time(monkeypatch):
     """By a clock that moves 2 ms a turn, whatever the machine does."""
     now = [0.0]

@@ -1,22 +1,38 @@
 """The engine: autoreset, masks, levels, snapshots, sharding, drivers and the disk cache, for every registered world."""
 
+import dataclasses
 import os
 import subprocess
 import sys
 import textwrap
 
+import endless_hanabi
 import numba
 import numpy as np
 import pytest
 import torch
 
-from interplay.envs import Batch, UsageError, engine, make, names
+from interplay.envs import Batch, UsageError, engine, make, names, world
 from interplay.envs.core import Step
 
-# Parameters that make every world end within a dozen steps, and never.
-SHORT = {name: {"rounds": 5} for name in names()}
+# Parameters that make every world end with its fifth step. In Hanabi without tokens each move is a play, which draws: with enough lives a
+# game lasts as many moves as cards are left, and one more for everybody.
+PLAYS = {"max_information_tokens": 0, "max_life_tokens": 32}
+HANABI = {
+    "hanabi": {"colors": 5, "ranks": 1, "hand_size": 6},
+    "hanabi-small": {"players": 3, "hand_size": 6},
+    "hanabi-very-small": {"players": 5, "hand_size": 2},
+    "mini-hanabi": {"hand_size": 6},
+}
+SHORT = {name: {**PLAYS, **HANABI[name]} if name in HANABI else {"rounds": 5} for name in names()}
 SHORT["matrix"] = {"payoff": np.arange(12.0).reshape(2, 2, 3), "rounds": 5}
-ENDLESS = {name: {**params, "rounds": 2**31 - 1} for name, params in SHORT.items()}
+
+
+def endless(name: str, **batch) -> Batch:
+    """The same that never ends."""
+    if name in HANABI:
+        return Batch(dataclasses.replace(world(name, **SHORT[name]), rules=endless_hanabi), batch.pop("num_envs"), **batch)
+    return make(name, **batch, **{**SHORT[name], "rounds": 2**31 - 1})
 
 
 @pytest.fixture
@@ -45,40 +61,42 @@ def test_shapes_and_types(name):
     batch = make(name, num_envs=3)
     n, a, world = 3, batch.agents, batch.world
     assert [(tuple(t.shape), t.dtype) for t in batch.out] == [
-        ((n, a, *world.observation), torch.uint8),
+        ((n, a, *world.stored), torch.uint8),
         ((n, a), torch.float32),
         ((n,), torch.bool),
         ((n,), torch.bool),
-        ((n, a, *world.observation), torch.uint8),
+        ((n, a, *world.stored), torch.uint8),
         ((n, a, world.actions), torch.bool),
         ((n, a), torch.bool),
         ((n, a), torch.bool),
     ]
     assert batch.memory.shape == (n, world.record.itemsize)
-    assert batch.out.obs.max() <= world.high
+    views = batch.views(batch.out.obs)
+    assert views.shape == (n, a, *world.observation) and views.dtype == torch.uint8
+    assert views.max() <= world.high
     assert batch.spec.observation == world.observation and batch.spec.actions == world.actions
 
 
 @pytest.mark.parametrize("name", names())
 def test_same_step_autoreset(name):
     """The last view of an ended game is kept, for ended games only; `obs` is the first view of the next."""
-    batch, endless = make(name, num_envs=7, seed=2, **SHORT[name]), make(name, num_envs=7, seed=2, **ENDLESS[name])
+    batch, twin = make(name, num_envs=7, seed=2, **SHORT[name]), endless(name, num_envs=7, seed=2)
     mask = torch.arange(7) % 2 == 1
-    for each in (batch, endless):  # odd worlds lag three steps behind
+    for each in (batch, twin):  # odd worlds lag three steps behind
         played(each, 3)
         each.reset(mask)
     batch.out.final_obs.fill_(77)
     for k in range(2):
         action = batch.random_action(100 + k)
-        endless.step(action)
+        twin.step(action)
         shown = batch.step(action)
     ended = shown.terminated | shown.truncated
     assert torch.equal(ended, ~mask)
-    assert torch.equal(shown.final_obs[ended], endless.out.obs[ended])
+    assert torch.equal(shown.final_obs[ended], twin.out.obs[ended])
     assert (shown.final_obs[~ended] == 77).all()
-    assert torch.equal(shown.obs[~ended], endless.out.obs[~ended])
-    assert torch.equal(shown.reward, endless.out.reward)
-    restarted = copied(endless.reset(ended)).obs
+    assert torch.equal(shown.obs[~ended], twin.out.obs[~ended])
+    assert torch.equal(shown.reward, twin.out.reward)
+    restarted = copied(twin.reset(ended)).obs
     assert torch.equal(shown.obs[ended], restarted[ended])
 
 
@@ -124,12 +142,12 @@ def test_snapshots_replay(name):
         ended = one.terminated | one.truncated
         assert torch.equal(one.final_obs[ended], two.final_obs[ended])
     # The snapshot is a copy: play has not changed it, and another batch goes on from it.
-    other = make(name, num_envs=50, seed=1, **ENDLESS[name])
+    other = endless(name, num_envs=50, seed=1)
     other.restore(kept)
     assert torch.equal(other.memory, kept["worlds"])
 
 
-@pytest.mark.parametrize("name", ["ipd", "coin", "lever"])
+@pytest.mark.parametrize("name", ["ipd", "coin", "lever", "hanabi-small"])
 def test_shards_play_as_the_whole(name):
     params = {**SHORT[name], "stop": 0.1} if name == "ipd" else SHORT[name]
     whole = make(name, num_envs=4096, seed=3, first=8, **params)
@@ -164,7 +182,7 @@ def test_serial_equals_parallel(name, threads):
 
 @pytest.mark.parametrize("name", names())
 def test_reset_under_a_mask(name):
-    batch = make(name, num_envs=20, seed=6, **ENDLESS[name])
+    batch = endless(name, num_envs=20, seed=6)
     played(batch, 4)
     before, view = batch.memory.clone(), copied(batch.out)
     mask = torch.arange(20) % 3 == 0
@@ -172,7 +190,8 @@ def test_reset_under_a_mask(name):
     assert torch.equal(batch.memory[~mask], before[~mask])
     assert torch.equal(shown.obs[~mask], view.obs[~mask])
     assert (batch.memory[mask] != before[mask]).any(1).all()
-    assert (batch._worlds["turn"][mask.numpy()] == 0).all()
+    begun = batch._worlds["last" if name in HANABI else "turn"]
+    assert (begun[mask.numpy()] == 0).all()
 
 
 def test_set_level_changes_the_worlds_under_the_mask_only():
@@ -255,7 +274,7 @@ PLAYER = """
     world = World("tiny", tiny, 2, 2, (1,), [("bonus", "f4")], [("turn", "i4")], {"bonus": 0.5})
     batch = Batch(world, 4)
     reward = batch.step(batch.random_action(0)).reward
-    loops = [*engine.drivers(tiny, (), "cpu", False), streams.compiled("choices", "cpu", False)]
+    loops = [*engine.drivers(tiny, (), "cpu", False)[:2], streams.compiled("choices", "cpu", False)]
     hits = [sum(loop.stats.cache_hits.values()) for loop in loops]
     misses = [sum(loop.stats.cache_misses.values()) for loop in loops]
     print(reward.unique().tolist(), hits, misses)

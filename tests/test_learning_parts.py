@@ -11,10 +11,11 @@ from interplay import envs
 from interplay.envs.core import Spec
 from interplay.learners.chunks import Crew
 from interplay.learners.dice import dice_objective, magic_box
+from interplay.learners.meta import Transition
 from interplay.learners.naive import policy_gradient
 from interplay.learners.optim import AdamConfig, MemberAdam
 from interplay.learners.ppo import PPO, PPOConfig, normalise, ppo_loss
-from interplay.learners.returns import gae, vtrace
+from interplay.learners.returns import gae, own_turns, vtrace
 from interplay.policies.dense import Activation, perceptron, tanh_
 from interplay.policies.distributions import categorical, categorical_sample, gaussian, masked
 from interplay.policies.networks import ActorCritic, NetworkConfig
@@ -307,3 +308,52 @@ def test_tanh_is_the_function() -> None:
     nothing = torch.full((9,), float("nan"))
     tanh_(nothing.numpy())
     assert nothing.isnan().all()
+
+
+def test_own_turns_equals_estimates_over_moves_alone() -> None:
+    """Advantages of an agent that waits between its moves are those of the game in which only its moves exist."""
+    dice, gamma, lam = torch.Generator().manual_seed(5), 0.9, 0.7
+    for _ in range(30):
+        turns = 14
+        reward, value = torch.randn(turns, generator=dice), torch.randn(turns, generator=dice)
+        moved, stop = torch.rand(turns, generator=dice) < 0.5, torch.rand(turns, generator=dice) < 0.15
+        following = torch.where(stop, 0.0, torch.cat([value[1:], torch.randn(1, generator=dice)]))
+        v, f, usable = own_turns(reward, value, following, stop, moved, gamma)
+        found = vtrace(reward, v, f, stop, None, gamma, torch.where(moved, lam, 1.0))
+        at = moved.nonzero().flatten().tolist()
+        expected: dict[int, float] = {}
+        for k in reversed(range(len(at))):
+            t, paid, factor = at[k], 0.0, 1.0
+            u = t
+            while True:  # what is paid until the game ends or it is the agent's move again
+                paid, factor = paid + factor * float(reward[u]), factor * gamma
+                if stop[u] or u + 1 == turns or moved[u + 1]:
+                    break
+                u += 1
+            if stop[u]:
+                expected[t] = paid - float(value[t])
+            elif u + 1 < turns:  # the next move is there
+                after = at[k + 1]
+                tail = factor * lam * expected.get(after, 0.0)
+                expected[t] = paid + factor * float(value[after]) - float(value[t]) + tail
+        assert usable.nonzero().flatten().tolist() == sorted(expected)
+        for t, a in expected.items():
+            assert float(found[t]) == pytest.approx(a, abs=1e-5)
+
+
+def test_transition_goes_over_by_degrees() -> None:
+    """Shares 0, 1/4 ... 1 of the worlds have the new value; it goes on from a saved state; games are not started anew."""
+    meta = Transition("bomb", 1, 0, 4)
+    batch = envs.make("hanabi-small", 8, bomb="keep")
+    batch.step(batch.random_action(0))
+    shares, turn = [], batch.out.obs.clone()
+    for _ in range(6):
+        state = meta.state_dict()
+        meta = Transition("bomb", 1, 0, 4)
+        meta.load_state_dict(state)
+        (task,) = meta.ask(1)
+        batch.configure(task.options)
+        rows = batch.memory.numpy().view(batch.world.record).reshape(8)
+        shares.append(rows["bomb"].tolist())
+    assert shares == [[0] * k + [1] * (8 - k) for k in (0, 2, 4, 6, 8, 8)]
+    assert torch.equal(batch.reset(torch.zeros(8, dtype=torch.bool)).obs, turn)

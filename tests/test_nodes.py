@@ -47,6 +47,38 @@ def test_a_lost_node_does_not_change_the_result(tmp_path, monkeypatch):
         cluster.shutdown()
 
 
+@pytest.mark.timeout(240)
+def test_a_run_shrinks_to_the_nodes_that_are_left(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    from ray.cluster_utils import Cluster
+
+    from interplay.cluster.streaming import RayRunner, connect
+
+    here, _, _ = train(tmp_path / "local", experiment("gru", updates=12))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": HEALTH})
+    try:
+        others = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        connect(cluster.address)
+        made = experiment("gru", env_actors=3, updates=12, act_threads=2)  # a CPU each: one for every node
+        runner, sizes = RayRunner(made), []
+
+        def watch(row):
+            if "event" in row:
+                return
+            sizes.append(len(runner.hosts))
+            if row["update"] == 5 and len(sizes) == 5:
+                cluster.remove_node(others[0], allow_graceful=False)
+
+        there, summary, rows = train(tmp_path / "ray", made, runner, watch)
+        assert summary["status"] == "finished"
+        assert [row["update"] for row in rows] == list(range(1, 13))
+        assert (sizes[0], sizes[-1]) == (3, 2)
+        assert there == here
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
 def node_of(actor):
     """The node that an actor runs on."""
     return ray.get(actor.__ray_call__.remote(lambda self: __import__("ray").get_runtime_context().get_node_id()))

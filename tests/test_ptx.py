@@ -23,6 +23,7 @@ CASES = {
     **{name: (name, {}) for name in names()},
     "matrix 2x3": ("matrix", {"payoff": [[[0, 1, 2], [3, 4, 5]]] * 2}),  # asks `legal` every step
     "coin, own view": ("coin", {"size": 5, "egocentric": True}),
+    "hanabi of five": ("hanabi", {"players": 5}),
 }
 
 
@@ -69,11 +70,13 @@ def assembled(ptxas, ptx, folder):
 @pytest.mark.parametrize("case", CASES)
 def test_worlds(case, ptxas, tmp_path):
     game = world(CASES[case][0], **CASES[case][1])
-    obs, flags = array(types.uint8, 2 + len(game.observation)), [array(types.boolean, n) for n in (1, 2, 3)]
+    obs, flags = array(types.uint8, 2 + len(game.stored)), [array(types.boolean, n) for n in (1, 2, 3)]
     out = types.NamedTuple([obs, array(types.float32, 2), flags[0], flags[0], obs, flags[2], flags[1], flags[1]], Step)
     worlds = array(numba.from_dtype(game.record), 1)
-    for kernel, argument in zip(on_gpu(game.rules, game.optional), (array(types.int64, 2), flags[0]), strict=True):
-        assert assembled(ptxas, compiled(kernel, worlds, argument, out), tmp_path) <= REGISTERS
+    mask, action = flags[0], array(types.int64, 2)
+    for kernel, arguments in zip(on_gpu(game.rules, game.optional), ((action,), (mask,), (mask, action, mask)), strict=True):
+        if kernel.__name__ != "edit" or hasattr(game.rules, "edit"):
+            assert assembled(ptxas, compiled(kernel, worlds, *arguments, out), tmp_path) <= REGISTERS
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ CASES = {
     "coin, short": ("coin", {"rounds": 9}),
     "coin 64x64": ("coin", {"size": 64, "rounds": 3, "egocentric": True}),
     "lever 300": ("lever", {"pays": np.linspace(-1, 1, 300), "rounds": 3, "players": 3}),
+    "hanabi of five, permuted": ("hanabi", {"players": 5, "permute": True, "random_start_player": True, "max_life_tokens": 1}),
+    "mini-hanabi, minus one": ("mini-hanabi", {"bomb": "minus-one", "max_life_tokens": 1}),
 }
 BLOCK = (1, WORLDS + 1)  # a thread too many: kernels have to leave it idle
 
@@ -35,23 +37,36 @@ def batch_of(case):
     return make(name, num_envs=WORLDS, seed=11, first=2, **params)
 
 
-def throws(case, batch):
-    """Actions `[STEPS, N, A]`; in all these worlds the legal moves come first."""
-    return np.random.default_rng(sorted(CASES).index(case)).integers(0, batch.out.legal.sum(-1).numpy(), (STEPS, WORLDS, batch.agents))
+def throws(case):
+    """For each step what chooses among the legal moves `[N, A, actions]` of that step."""
+    rng = np.random.default_rng(sorted(CASES).index(case))
+    for _ in range(STEPS):
+        yield lambda legal: (rng.random(legal.shape) * legal).argmax(-1)
 
 
-def seen(memory, out):
+def edits(batch, worlds, step):
+    """Every tenth step, where a world can be edited: hands that are random, and the one that is held, shifted (done, or refused)."""
+    if hasattr(batch.world.rules, "edit") and step % 10 == 5:
+        hand = worlds["hand"][:, step // 10 % 2].astype(np.int64)
+        change = np.where(np.arange(WORLDS)[:, None] % 2 == 0, -1, np.roll(hand, 1, axis=1))
+        yield np.arange(WORLDS) < WORLDS - 1, np.insert(change, 0, step // 10 % 2, axis=1)
+
+
+def seen(memory, out, **more):
     """A copy of all that a world shows and is."""
-    return {name: np.asarray(value).copy() for name, value in {"memory": memory, **out._asdict()}.items()}
+    return {name: np.asarray(value).copy() for name, value in {"memory": memory, **out._asdict(), **more}.items()}
 
 
 def compiled(case):
-    """What the CPU's loops make of a case: after a reset of every other world, then after each step."""
+    """What the CPU's loops make of a case: after a reset of every other world, then after each step and each edit."""
     batch = batch_of(case)
     batch.reset(torch.arange(WORLDS) % 2 == 0)
     yield seen(batch.memory, batch.out)
-    for action in throws(case, batch):
-        yield seen(batch.memory, batch.step(torch.from_numpy(action)))
+    for step, choose in enumerate(throws(case)):
+        yield seen(batch.memory, batch.step(torch.from_numpy(choose(batch.out.legal.numpy()))))
+        for mask, change in edits(batch, batch._worlds, step):
+            done = batch.edit(torch.from_numpy(mask), torch.from_numpy(change))
+            yield seen(batch.memory, batch.out, done=done)
 
 
 def simulated(case):
@@ -60,13 +75,17 @@ def simulated(case):
 
     batch = batch_of(case)
     memory, out = batch.memory.numpy().copy(), Step(*(tensor.numpy().copy() for tensor in batch.out))
-    step, reset = (cuda.jit(kernel)[BLOCK] for kernel in engine.on_gpu(batch.world.rules, batch.world.optional))
+    play, reset, edit = (cuda.jit(kernel)[BLOCK] for kernel in engine.on_gpu(batch.world.rules, batch.world.optional))
     worlds = memory.view(batch.world.record).reshape(WORLDS)
     reset(worlds, np.arange(WORLDS) % 2 == 0, out)
     yield seen(memory, out)
-    for action in throws(case, batch):
-        step(worlds, action, out)
+    for step, choose in enumerate(throws(case)):
+        play(worlds, choose(out.legal), out)
         yield seen(memory, out)
+        for mask, change in edits(batch, worlds, step):
+            done = np.zeros(WORLDS, bool)
+            edit(worlds, mask, change, done, out)
+            yield seen(memory, out, done=done)
 
 
 def drawn(run):
@@ -120,12 +139,16 @@ def simulator(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 def test_kernels_equal_the_cpu(case, simulator):
     assert str(simulator[f"{case}/warned"]) == "", "integers wrapped in plain Python"
-    ended = 0
+    ended, done, steps = 0, [], -1
     for i, fields in enumerate(compiled(case)):
         for name, value in fields.items():
             np.testing.assert_array_equal(simulator[f"{case}/{i}/{name}"], value, f"{name} after step {i}")
-        ended += fields["terminated"].sum() + fields["truncated"].sum()
-    assert i == STEPS
+        if "done" in fields:
+            done += fields["done"].tolist()
+        else:
+            ended, steps = ended + fields["terminated"].sum() + fields["truncated"].sum(), steps + 1
+    assert steps == STEPS
+    assert any(done) == ("hanabi" in case)
     assert ended or not CASES[case][1], "no game ended"
 
 

@@ -1,0 +1,73 @@
+"""Epsilon-greedy play by a recurrent Q-network that all seats share."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from interplay.envs import dice, streams
+from interplay.envs.core import Env, Step
+from interplay.policies.q_network import QNetwork, best, possible
+from interplay.policies.seating import fold, unfold
+
+
+@dataclass(frozen=True)
+class ExploreConfig:
+    """How often random moves are made: every (world, agent) has one of `count` rates base^(1 + power i / (count - 1)).
+
+    Attributes:
+        base: the largest rate.
+        power: 1 + power is the exponent of the smallest.
+        count: how many rates there are. Horgan et al. 2018; these numbers are of Hu & Foerster 2020.
+    """
+
+    base: float = 0.1
+    power: float = 7.0
+    count: int = 80
+
+    def rates(self, device: torch.device | str = "cpu") -> Tensor:
+        """All rates `[count]`, falling."""
+        step = torch.arange(self.count, dtype=torch.float64, device=device) / max(1, self.count - 1)
+        return (self.base ** (1 + self.power * step)).to(torch.float32)
+
+
+class QPlayer:
+    """Takes the best move, or, with a probability that belongs to the world and the agent, any legal one.
+
+    What it remembers is the GRU's state. A waiting agent's action is 0, which worlds ignore. A `greedy` player never explores.
+    """
+
+    def __init__(self, network: QNetwork, explore: ExploreConfig | None = None, greedy: bool = False) -> None:
+        self.network, self.explore, self.greedy = network, explore or ExploreConfig(), greedy
+
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Take over `{"flat": [1, D]}`."""
+        self.network.load(weights["flat"])
+
+    def start(self, env: Env) -> Tensor:
+        """Nothing is remembered at the start: `[N, A, H]` zeros."""
+        return torch.zeros(env.n, env.agents, self.network.config.recurrent, device=env.device)
+
+    def rates(self, env: Env) -> Tensor:
+        """The probability `[N, A]` of a random move: keyed by world and agent, the same for ever."""
+        unit = streams.units(env.seed, dice.INIT, env.first, 0, (env.n, env.agents), env.device)
+        return self.explore.rates(env.device)[(unit * self.explore.count).to(torch.int64)]
+
+    @torch.no_grad()
+    def act(self, env: Env, shown: Step, carry: Tensor | None, draw: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Moves `[N, A]`, their log-probabilities and the next state, keyed by world and draw."""
+        moves = possible(shown.legal, shown.acting, shown.alive, shown.acting, env.spec.actions)
+        rows = lambda x: fold(x.unsqueeze(0), 1, False)
+        seats = lambda y: unfold(y, 1, env.agents, False).squeeze(0)
+        q, states = self.network.q(rows(shown.obs), rows(moves), None if carry is None else rows(carry)[:, 0])
+        action, may = best(seats(q), moves), moves[..., :-1]
+        chance = torch.ones_like(action, dtype=torch.float32)
+        if not self.greedy:
+            coin, choice = streams.units(env.seed, dice.ACT, env.first, draw, (env.n, env.agents, 2), env.device).unbind(-1)
+            rates, count = self.rates(env), may.sum(-1)
+            pick = torch.minimum((choice * count).to(torch.int64), (count - 1).clamp(min=0))
+            any_legal = (may.cumsum(-1) > pick.unsqueeze(-1)).to(torch.uint8).argmax(-1)
+            greedy, action = action, torch.where(coin < rates, any_legal, action)
+            chance = (1 - rates) * (action == greedy) + rates / count.clamp(min=1)
+        waits = moves[..., -1]
+        return action.masked_fill(waits, 0), chance.masked_fill(waits, 1).log(), seats(states)
