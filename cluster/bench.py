@@ -109,7 +109,7 @@ def median_rate(work: Callable[[int], None], seconds: float, wait: Callable[[], 
 
 # JaxMARL 0.2.0's name for a world of ours. Its other games with our themes are grid worlds (STORM), no matrix games; it has no levers
 # and no public goods. Ours has four moves and one coin, theirs (as in pax) five moves and a coin of each colour.
-JAXMARL = {"coin": "coin_game"}
+JAXMARL = {"coin": "coin_game", "hanabi": "hanabi"}
 
 
 def side_by_side(

@@ -1,7 +1,7 @@
 """JaxMARL's speed, for comparison: a program of its own, run by the interpreter of an environment that has jaxmarl (see `side_by_side`).
 
 It prints one JSON object a line, with the keys of `interplay.cluster.bench` (jaxmarl itself prints a line or two when it is imported).
-A step is one turn of one world: uniform random actions for all agents, `MultiAgentEnv.step` with its own autoreset, all in one jitted
+A step is one turn of one world: uniform random (where it tells them, legal) actions for all agents, `MultiAgentEnv.step` with its own autoreset, all in one jitted
 `lax.scan` over `vmap`ped worlds.
 
     .venv-jaxmarl/bin/python cluster/bench_jaxmarl.py --worlds coin_game --num-envs 64 1024 8192
@@ -59,8 +59,12 @@ def play(name: str, num_envs: int, seconds: float) -> dict[str, Any]:
 
     def turn(state: Any, key: jax.Array) -> tuple[Any, tuple[Any, Any, Any]]:
         key_act, key_step = jax.random.split(key)
-        keys = jax.random.split(key_act, len(sizes))
-        actions = {a: jax.random.randint(k, (num_envs,), 0, n) for k, (a, n) in zip(keys, sizes.items(), strict=True)}
+        keys = dict(zip(sizes, jax.random.split(key_act, len(sizes)), strict=True))
+        if hasattr(env, "get_legal_moves"):
+            legal = jax.vmap(env.get_legal_moves)(state)
+            actions = {a: jax.random.categorical(keys[a], jnp.where(legal[a] > 0, 0.0, -1e9)) for a in sizes}
+        else:
+            actions = {a: jax.random.randint(keys[a], (num_envs,), 0, n) for a, n in sizes.items()}
         obs, state, reward, done, _ = jax.vmap(env.step)(jax.random.split(key_step, num_envs), state, actions)
         return state, (obs, reward, done)
 

@@ -237,7 +237,7 @@ class Batch:
         return self._run(1, torch.ones(self.n, dtype=torch.bool, device=self.device) if mask is None else mask)
 
     def edit(self, mask: Tensor, change: Tensor) -> Tensor:
-        """Change worlds under `mask` `[N]` bool as the rules' `edit` understands `change` `[N, k]` int64; returns `[N]` bool: it was done."""
+        """Change worlds under `mask` `[N]` bool as the rules' `edit` reads `change` `[N, k]` int64; returns `[N]` bool: it was done."""
         if not hasattr(self.world.rules, "edit"):
             raise UsageError(f"{self.world.name}: its state cannot be changed from outside")
         done = torch.zeros(self.n, dtype=torch.bool, device=self.device)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from interplay.envs import dice, engine, hanabi, streams
 from interplay.envs.core import Env, Step, UsageError, did_you_mean
-from interplay.envs.rule import edition
+from interplay.envs.rule import edition, rule
 from interplay.policies import hanabi_lore as lore
 from interplay.policies import hanabi_smartbot
 
@@ -41,7 +41,7 @@ BOTS: dict[str, Rules] = {
 }
 
 
-@lore.called
+@rule
 def likeliest(w, p, wanted, least):
     """Player p's oldest slot among the most likely to be in a set, with a probability above 0 and of `least` or more; else -1."""
     pile, best, slot = lore.unseen(w, p), np.float32(0), -1
@@ -52,7 +52,7 @@ def likeliest(w, p, wanted, least):
     return slot
 
 
-@lore.called
+@rule
 def fact(w, p, q, slot):
     """The move of p that tells q the rank of a card, or the colour where q knows the rank; -1 where it knows both."""
     ranks, card = w.copies.shape[0], np.int64(w.hand[q, slot])
@@ -63,7 +63,7 @@ def fact(w, p, q, slot):
     return -1
 
 
-@lore.called
+@rule
 def tell(w, p, wanted):
     """The first fact not known yet about a card of a set: next player first, oldest card first; -1 where there is none."""
     players = w.hand.shape[0]
@@ -77,7 +77,7 @@ def tell(w, p, wanted):
     return -1
 
 
-@lore.called
+@rule
 def news(w, p, k):
     """For how many cards p's k-th hint is news; -1 where it may not be given."""
     q, colour, value = lore.hint(w, p, k)
@@ -88,7 +88,7 @@ def news(w, p, k):
     return count if slots else -1
 
 
-@lore.called
+@rule
 def widest(w, p):
     """The hint that is news for most cards (the first of several), or -1."""
     best, move = -1, -1
@@ -99,7 +99,7 @@ def widest(w, p):
     return move
 
 
-@lore.called
+@rule
 def any_hint(w, p, word):
     """A uniform hint that may be given, or -1."""
     count = 0
@@ -114,7 +114,7 @@ def any_hint(w, p, word):
     return -1
 
 
-@lore.called
+@rule
 def any_move(w, p, word):
     """A uniform legal move."""
     cards, some = lore.held(w, p), 0
@@ -128,7 +128,7 @@ def any_move(w, p, word):
     return w.hand.shape[1] + left if left < cards else left - cards
 
 
-@lore.called
+@rule
 def play(w, p, which, least):
     """Plays; a probability of 0 is never risked."""
     if which != PLAY and w.lives == 1:
@@ -139,7 +139,7 @@ def play(w, p, which, least):
     return w.hand.shape[1] + slot if slot >= 0 else -1
 
 
-@lore.called
+@rule
 def hint(w, p, which, most, word):
     """Hints."""
     if w.info == 0 or (which == HINT_DISPENSABLE and w.info >= most):
@@ -156,7 +156,7 @@ def hint(w, p, which, most, word):
     return tell(w, p, wanted)
 
 
-@lore.called
+@rule
 def discard(w, p, which, word):
     """Discards."""
     cards = lore.held(w, p)
@@ -176,7 +176,7 @@ def discard(w, p, which, word):
     return -1
 
 
-@lore.called
+@rule
 def choose(w, p, numbers, thresholds, word):
     """Player p's move: that of the first rule that has one, else a uniform legal one."""
     for k in range(numbers.shape[0]):
@@ -243,7 +243,11 @@ def on_gpu(bots: Any, smart: Any) -> tuple[Any, Any]:
 
 @lru_cache
 def compiled(which: int, device: str, parallel: bool) -> Any:
-    """One of the loops for a device; its closure is two modules, and its name tells editions apart (see `engine.drivers`)."""
+    """One of the loops for a device; its closure is two modules, and its name tells editions apart (see `engine.drivers`).
+
+    Every rule must be inlined: numba names a function that is called by counters of its process, so that two loops from the disk cache,
+    compiled by two processes for two games, would share one copy of it.
+    """
     loop = (on_gpu if device == "cuda" else on_cpu)(sys.modules[__name__], hanabi_smartbot)[which]
     text = "-".join(edition(module) for module in (lore, sys.modules[__name__], hanabi_smartbot))
     loop.__qualname__ = f"{loop.__name__}.{'many' if parallel else 'few'}.{text}"

@@ -4,17 +4,9 @@ A set of cards is a whole number with bit `card` for every card in it (there are
 which count its copies. Nobody's own hand and nothing of the undrawn deck is read here.
 """
 
-from typing import Any
-
 import numpy as np
-from numba import njit
 
 from interplay.envs.rule import rule
-
-
-def called(function: Any) -> Any:
-    """Like `rule`, for functions too big to be copied to wherever they are used: bots ask the same questions many times over."""
-    return njit(_nrt=False, error_model="numpy")(function)  # pyright: ignore[reportCallIssue]
 
 
 @rule
@@ -35,7 +27,7 @@ def named(w, colour, value):
     return found
 
 
-@called
+@rule
 def possible(w, q, slot):
     """The set that hints alone leave possible in a slot of player q; empty where there is no card."""
     ranks, some, found = w.copies.shape[0], np.int64(w.colours[q, slot]), 0
@@ -45,7 +37,7 @@ def possible(w, q, slot):
     return found
 
 
-@called
+@rule
 def playable(w):
     """The set of the next cards of all fireworks."""
     ranks, found = w.copies.shape[0], 0
@@ -55,7 +47,7 @@ def playable(w):
     return found
 
 
-@called
+@rule
 def useless(w):
     """The set of cards that can never score: those played already, and those above a rank of which all copies are discarded."""
     ranks, found = w.copies.shape[0], 0
@@ -69,7 +61,7 @@ def useless(w):
     return found
 
 
-@called
+@rule
 def critical(w, dead):
     """The set of cards that can score and of which one copy is left (`dead`: the useless ones)."""
     ranks, found = w.copies.shape[0], 0
@@ -79,7 +71,7 @@ def critical(w, dead):
     return found
 
 
-@called
+@rule
 def hidden(w):
     """The pile of all cards that lie neither on the fireworks nor on the discards."""
     ranks, pile = w.copies.shape[0], 0
@@ -89,7 +81,7 @@ def hidden(w):
     return pile
 
 
-@called
+@rule
 def unseen(w, p):
     """The pile of all cards that player p does not see: its own hand and the deck."""
     pile = hidden(w)
@@ -100,7 +92,7 @@ def unseen(w, p):
     return pile
 
 
-@called
+@rule
 def kinds(w, pile):
     """The set of cards in a pile."""
     found = 0
@@ -119,7 +111,7 @@ def size(found):
     return found * 0x01010101 >> 24 & 0xFF
 
 
-@called
+@rule
 def lowest(w, found):
     """The lowest rank in a set; the number of ranks where it is empty."""
     low = w.copies.shape[0]
@@ -129,7 +121,7 @@ def lowest(w, found):
     return low
 
 
-@called
+@rule
 def copies(pile, found):
     """How many copies of the cards in a set are in a pile."""
     count = 0
@@ -140,7 +132,7 @@ def copies(pile, found):
     return count
 
 
-@called
+@rule
 def chance(pile, could, wanted):
     """The probability, float32, that a card of the set `could`, drawn from a pile, is in the set `wanted`; 0 where there is none."""
     total = copies(pile, could)
@@ -175,7 +167,7 @@ def hint_move(w, p, q, colour, value):
     return first + (players - 1) * colours + away * ranks + value
 
 
-@called
+@rule
 def touched(w, q, colour, value):
     """The slots of player q, somebody else, that a hint names, as bits: 0 where it may not be given."""
     ranks, slots = w.copies.shape[0], 0

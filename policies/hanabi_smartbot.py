@@ -39,21 +39,21 @@ def width(world: World) -> int:
     return 2 * world.agents * next(shape[1] for name, _, shape in (field for field in world.state if field[0] == "hand"))
 
 
-@lore.called
+@rule
 def common(w):
     """The sets that all players agree on."""
     dead = lore.useless(w)
     return Sets(lore.playable(w), dead, lore.critical(w, dead), lore.kinds(w, lore.hidden(w)))
 
 
-@lore.called
+@rule
 def ruled_out(w, m, q, slot):
     """The set that the memory m rules out for a slot of player q."""
     at = 2 * (q * w.hand.shape[1] + slot)
     return np.int64(m[at]) | np.int64(m[at + 1]) << HALF
 
 
-@lore.called
+@rule
 def rule_out(w, m, q, slot, found):
     """Write that set."""
     at = 2 * (q * w.hand.shape[1] + slot)
@@ -61,7 +61,7 @@ def rule_out(w, m, q, slot, found):
     m[at + 1] = np.float32(found >> HALF)
 
 
-@lore.called
+@rule
 def believed(w, m, q, slot, sets):
     """The set that everybody believes possible in a slot; what hints say, where conventions leave nothing (a stranger gave them)."""
     told = lore.possible(w, q, slot) & sets.present
@@ -69,7 +69,7 @@ def believed(w, m, q, slot, sets):
     return found if found else told
 
 
-@lore.called
+@rule
 def before(w, m, q, slot, sets):
     """The set believed possible when the last move was made, in the midst of remembering it."""
     return lore.cards(w) & ~ruled_out(w, m, q, slot) & sets.present
@@ -81,7 +81,7 @@ def within(found, other):
     return found != 0 and found & ~other == 0
 
 
-@lore.called
+@rule
 def chop(w, m, q, sets):
     """The slot that q is expected to discard next, or -1: the oldest of no use, else the oldest neither playable nor to be kept."""
     slot = -1
@@ -94,14 +94,14 @@ def chop(w, m, q, sets):
     return slot
 
 
-@lore.called
+@rule
 def heard(w, m, q, slot, colour, value, slots, sets):
     """The set for a slot after a hint, taken at its word."""
     found, called = before(w, m, q, slot, sets), lore.named(w, colour, value)
     return found & (called if slots >> slot & 1 else ~called)
 
 
-@lore.called
+@rule
 def reading(w, m, q, colour, value, slots, sets):
     """What a hint to q means, and for which slot."""
     last, count = chop(w, m, q, sets), lore.held(w, q)
@@ -117,13 +117,13 @@ def reading(w, m, q, colour, value, slots, sets):
     return (GO, focus) if focus >= 0 else (NOTHING, -1)
 
 
-@lore.called
+@rule
 def fresh(w, m, q, slot):
     """Has no hint touched or passed over this card?"""
     return ruled_out(w, m, q, slot) == 0
 
 
-@lore.called
+@rule
 def after(w, m, q, slot, colour, value, slots, meaning, focus, sets):
     """The set for a slot after a hint and what it means."""
     found = heard(w, m, q, slot, colour, value, slots, sets)
@@ -133,7 +133,7 @@ def after(w, m, q, slot, colour, value, slots, meaning, focus, sets):
     return found
 
 
-@lore.called
+@rule
 def remember(w, m):
     """Bring the memory up to date with the last move."""
     kind = np.int64(w.last[KIND])
@@ -156,7 +156,7 @@ def remember(w, m):
             rule_out(w, m, q, k, lore.cards(w) & ~(found if found else told))
 
 
-@lore.called
+@rule
 def move_up(w, m, q, slot):
     """A card has left q's hand: younger ones move up, and of a new one nothing is known."""
     size = w.hand.shape[1]
@@ -164,7 +164,7 @@ def move_up(w, m, q, slot):
         rule_out(w, m, q, k, ruled_out(w, m, q, k + 1) if k + 1 < size else 0)
 
 
-@lore.called
+@rule
 def doubled(w, m, p, q, slot, sets):
     """Is a copy of a card in q's slot known as playable already, to another player or in another slot, as far as p sees?"""
     card = w.hand[q, slot]
@@ -177,7 +177,7 @@ def doubled(w, m, p, q, slot, sets):
     return False
 
 
-@lore.called
+@rule
 def worth(w, m, p, q, colour, value, slots, sets):
     """How good a hint from p to q is; negative where what it means is not so."""
     meaning, focus = reading(w, m, q, colour, value, slots, sets)
@@ -199,7 +199,7 @@ def worth(w, m, p, q, colour, value, slots, sets):
     return good
 
 
-@lore.called
+@rule
 def best_hint(w, m, p, only, low, sets):
     """The best hint of p to player `only` (-1: to anybody) that is worth at least `low`, ranks before colours; or -1."""
     best, move = low - 1, -1
@@ -216,7 +216,7 @@ def best_hint(w, m, p, only, low, sets):
     return move
 
 
-@lore.called
+@rule
 def own(w, m, p, slot, sets, pile):
     """The set that p believes possible in its own slot, from a pile that it does not see."""
     sight = lore.kinds(w, pile)
@@ -224,7 +224,7 @@ def own(w, m, p, slot, sets, pile):
     return found if found else lore.possible(w, p, slot) & sight
 
 
-@lore.called
+@rule
 def left_over(w, m, p, sets):
     """The pile that p does not see, without its own cards that it knows exactly."""
     pile = lore.unseen(w, p)
@@ -236,7 +236,7 @@ def left_over(w, m, p, sets):
     return pile
 
 
-@lore.called
+@rule
 def odds(w, m, p, slot, wanted, sets, pile):
     """The probability that p's own card is of the set `wanted`."""
     found = own(w, m, p, slot, sets, lore.unseen(w, p))
@@ -245,7 +245,7 @@ def odds(w, m, p, slot, wanted, sets, pile):
     return lore.chance(pile, found, wanted)
 
 
-@lore.called
+@rule
 def certain_play(w, m, p, sets, pile):
     """The slot to play for sure, or -1: one that the others do not know of first, then the lowest rank."""
     best, slot = -1, -1
@@ -260,7 +260,7 @@ def certain_play(w, m, p, sets, pile):
     return slot
 
 
-@lore.called
+@rule
 def likely_play(w, m, p, least, sets, pile):
     """The slot most likely playable, with a probability of at least `least`, or -1."""
     best, slot = np.float32(0), -1
@@ -271,7 +271,7 @@ def likely_play(w, m, p, least, sets, pile):
     return slot
 
 
-@lore.called
+@rule
 def endangered(w, m, q, sets):
     """Will q discard a critical card next?"""
     for k in range(lore.held(w, q)):
@@ -281,7 +281,7 @@ def endangered(w, m, q, sets):
     return slot >= 0 and sets.critical >> np.int64(w.hand[q, slot]) & 1 == 1
 
 
-@lore.called
+@rule
 def discard(w, m, p, sets, pile):
     """The slot to discard: of no use for sure, else the expected one, else the one least likely critical."""
     for k in range(lore.held(w, p)):
@@ -298,7 +298,7 @@ def discard(w, m, p, sets, pile):
     return slot
 
 
-@lore.called
+@rule
 def decide(w, p, m):
     """Player p's move: warn, play, tell, take a chance, stall, discard, or tell anything."""
     sets, size, follower = common(w), w.hand.shape[1], (p + 1) % w.hand.shape[0]

@@ -1,18 +1,12 @@
 """Hanabi's rule bots: every rule in a hand-made situation, only what a player may see, legal moves, and scores in self-play."""
 
-import os
-import subprocess
-import sys
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
-from numba import from_dtype, types
 
 from interplay.envs import make
 from interplay.envs.core import UsageError
-from interplay.policies import hanabi_bots, hanabi_smartbot
+from interplay.policies import hanabi_smartbot
 from interplay.policies.hanabi_bots import (
     BOTS,
     DISCARD_ANY,
@@ -382,68 +376,3 @@ def test_mistakes_are_named():
         bot("peirs")
     with pytest.raises(UsageError, match="rule bots play hanabi; this is ipd"):
         bot("iggi").start(make("ipd"))
-
-
-# The same rules as plain Python and on the GPU.
-
-PLAIN = """
-import torch, warnings
-warnings.simplefilter("error", RuntimeWarning)
-from interplay.envs import make
-from interplay.policies.hanabi_bots import BOTS, bot
-for name in BOTS:
-    batch, player = make("hanabi", num_envs=2, seed=2, players=3, permute=True), bot(name)
-    carry = player.start(batch)
-    for draw in range(25):
-        action, _, carry = player.act(batch, batch.out, carry, draw)
-        print(name, action.flatten().tolist(), None if carry is None else int(carry.double().sum()))
-        carry = None if carry is None else carry * ~batch.step(action).terminated.view(-1, 1, 1)
-        if carry is None: batch.step(action)
-"""
-
-
-def test_plain_python_plays_the_same():
-    texts = []
-    for off in ("0", "1"):
-        environment = {**os.environ, "NUMBA_DISABLE_JIT": off}
-        done = subprocess.run([sys.executable, "-c", PLAIN], env=environment, capture_output=True, text=True, timeout=280)
-        assert done.returncode == 0, done.stderr
-        texts.append(done.stdout)
-    assert texts[0] == texts[1]
-    assert len(texts[0].splitlines()) == 25 * len(BOTS)
-
-
-def test_kernels_compile_for_the_gpu(monkeypatch):
-    """To PTX for sm_90, in single precision."""
-    pytest.importorskip("numba_cuda", reason="needs the `dev` extra: numba-cuda[cu13]")
-    import numba.cuda.dispatcher
-    from numba import cuda
-
-    monkeypatch.setattr(numba.cuda.dispatcher, "get_current_device", lambda: SimpleNamespace(compute_capability=(9, 0)))
-    array = lambda dtype, dimensions: types.Array(dtype, dimensions, "C")
-    worlds, action = array(from_dtype(make("hanabi").world.record), 1), array(types.int64, 2)
-    by_rules = (worlds, array(types.int64, 1), array(types.float32, 1), types.uint64, types.int64, action)
-    for kernel, arguments in zip(
-        hanabi_bots.on_gpu(hanabi_bots, hanabi_smartbot), (by_rules, (worlds, array(types.float32, 3), action)), strict=True
-    ):
-        ptx, _ = cuda.compile_ptx(kernel, types.void(*arguments), cc=(9, 0))
-        assert ".target sm_90" in ptx
-        assert ".f64" not in ptx, "double precision slipped in"
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("name", BOTS)
-def test_the_gpu_plays_the_same(name):
-    batches = [make("hanabi", num_envs=3000, seed=3, players=3, permute=True, device=device) for device in ("cpu", "cuda")]
-    player = bot(name)
-    carries = [player.start(batch) for batch in batches]
-    for draw in range(80):
-        actions = []
-        for i, batch in enumerate(batches):
-            action, _, carry = player.act(batch, batch.out, carries[i], draw)
-            out = batch.step(action)
-            carries[i] = None if carry is None else carry * ~out.terminated.view(-1, 1, 1)
-            actions.append(action.cpu())
-        assert torch.equal(*actions)
-    assert torch.equal(batches[0].memory, batches[1].memory.cpu())
