@@ -1,8 +1,8 @@
 """JaxMARL's speed, for comparison: a program of its own, run by the interpreter of an environment that has jaxmarl (see `side_by_side`).
 
 It prints one JSON object a line, with the keys of `interplay.cluster.bench` (jaxmarl itself prints a line or two when it is imported).
-A step is one turn of one world: uniform random (where it tells them, legal) actions for all agents, `MultiAgentEnv.step` with its own autoreset, all in one jitted
-`lax.scan` over `vmap`ped worlds.
+A step is one turn of one world: uniform random (where it tells them, legal) actions for all agents, `MultiAgentEnv.step` with its own
+autoreset, all in one jitted `lax.scan` over `vmap`ped worlds.
 
     .venv-jaxmarl/bin/python cluster/bench_jaxmarl.py --worlds coin_game --num-envs 64 1024 8192
     .venv-jaxmarl/bin/python cluster/bench_jaxmarl.py --ippo --num-envs 1024

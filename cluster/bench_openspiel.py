@@ -1,6 +1,6 @@
 """OpenSpiel's speed, for comparison: its Hanabi for two from Python, one game at a time, random legal moves, both players' full views.
 
-    python -m interplay.cluster.bench_openspiel
+python -m interplay.cluster.bench_openspiel
 """
 
 import json

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from interplay.cluster import checkpoint
-from interplay.cluster.experiment import PPOExperiment
+from interplay.cluster.experiment import WorldExperiment
 from interplay.cluster.record import RunFolder, write
 from interplay.envs import hanabi, registry
 from interplay.envs.core import UsageError, World, did_you_mean
@@ -30,7 +30,7 @@ class CrossplayArguments:
     """Let every two of several trained policies and rule bots play together, in both seatings, on the same decks.
 
     Attributes:
-        entrants: run folders of PPO recipes, and names of rule bots.
+        entrants: run folders, and names of rule bots.
         games: of each ordered pair.
         seed: of the games.
         world: where bots meet when no run is among the entrants.
@@ -89,8 +89,8 @@ def make_contest(options: CrossplayArguments) -> Contest:
         if not Path(name).exists():
             raise UsageError(f"{name!r} is neither a run folder nor a rule bot{did_you_mean(name, BOTS)}")
         trained = RunFolder.open(Path(name)).experiment
-        if not isinstance(trained, PPOExperiment):
-            raise UsageError(f"{name} is a run of a {type(trained).__name__}; allowed are runs of PPO recipes")
+        if not isinstance(trained, WorldExperiment):
+            raise UsageError(f"{name} is a run of a {type(trained).__name__}; allowed are runs in a registered world")
         # scored by the game's own rules, whatever was changed for training
         worlds[name] = trained.world.name, {k: v for k, v in trained.world.params().items() if k not in ("permute", "bomb")}
     kinds = list(worlds.values()) or [(options.world, {})]
@@ -108,7 +108,7 @@ def player(name: str, greedy: bool) -> Player:
     if name in BOTS:
         return bot(name)
     folder = RunFolder.open(Path(name))
-    learner, found = folder.experiment.learner(), folder.experiment.player()
+    learner, found = folder.experiment.learner(), folder.experiment.judge()
     learner.load_state_dict(checkpoint.load(folder.checkpoints).learner)
     found.load(learner.policy())
     if greedy:

@@ -71,6 +71,7 @@ def evaluate(folder: RunFolder, rounds: int, seed: int) -> dict[str, tuple[float
 def _play(experiment: Experiment, weights: dict[str, Tensor], rounds: int) -> dict[str, tuple[float, float]]:
     """Play on fresh worlds with frozen weights."""
     host = TileHost(experiment, 0, experiment.run.tiles)
+    host.player = experiment.judge()
     sums, learned = None, 0.0
     tasks = [Task(options={"meet": True})] * experiment.run.tiles
     for number in range(rounds):

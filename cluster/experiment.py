@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import torch
 
 from interplay.envs import registry
-from interplay.envs.core import Env, UsageError, on_device
+from interplay.envs.core import Env, Spec, UsageError, on_device
 from interplay.envs.engine import Batch
 from interplay.learners.core import Learner, MetaLearner, Task
 from interplay.learners.dice import DiceConfig, DiceLearner
@@ -18,8 +18,11 @@ from interplay.learners.meta import Annealing, Repeat, Transition
 from interplay.learners.metagame import MetaGame, MetaGameConfig
 from interplay.learners.optim import AdamConfig
 from interplay.learners.ppo import PPO, PPOConfig
+from interplay.learners.q_learning import QConfig, QLearner
 from interplay.policies.networks import ActorCritic, NetworkConfig
 from interplay.policies.player import NetworkPlayer, Player
+from interplay.policies.q_network import QNetwork, QNetworkConfig
+from interplay.policies.q_player import ExploreConfig, QPlayer
 from interplay.policies.tabular import MemoryOnePlayer
 
 
@@ -78,6 +81,10 @@ class Experiment:
         """Who acts in them."""
         raise NotImplementedError
 
+    def judge(self) -> Player:
+        """Who acts where it is only looked at how well: the player, unless that one explores."""
+        return self.player()
+
     def learner(self) -> Learner:
         """Who learns."""
         raise NotImplementedError
@@ -128,29 +135,6 @@ def _shares(config: Any) -> list[tuple[str, float]]:
 
 
 @dataclass(frozen=True)
-class WorldConfig:
-    """A registered world.
-
-    Attributes:
-        name: one of `interplay.envs.names()`.
-        rounds: length of a game; 0 for the world's own.
-        players: how many; 0 for the world's own.
-        permute: Hanabi: every player sees the colours in an order of its own (Other-Play).
-        bomb: Hanabi: what is scored when the last life is lost; "" for the world's own, nothing.
-    """
-
-    name: str = "ipd"
-    rounds: int = 0
-    players: int = 0
-    permute: bool = False
-    bomb: str = ""
-
-    def params(self) -> dict[str, Any]:
-        """Arguments for `interplay.envs.make`: those that are given."""
-        return {f.name: value for f in fields(self) if f.name != "name" and (value := getattr(self, f.name))}
-
-
-@dataclass(frozen=True)
 class TransitionConfig:
     """A field of the level that goes over from one value to another during training (see `learners.meta.Transition`).
 
@@ -167,25 +151,74 @@ class TransitionConfig:
 
 
 @dataclass(frozen=True)
-class PPOExperiment(Experiment):
-    """Independent PPO agents (or one that all seats share) in a registered world."""
+class WorldConfig:
+    """A registered world.
+
+    Attributes:
+        name: one of `interplay.envs.names()`.
+        rounds: length of a game; 0 for the world's own.
+        players: how many; 0 for the world's own.
+        permute: Hanabi: every player sees the colours in an order of its own (Other-Play).
+        bomb: Hanabi: what is scored when the last life is lost; "" for the world's own, nothing.
+        transition: what changes during training.
+    """
+
+    name: str = "ipd"
+    rounds: int = 0
+    players: int = 0
+    permute: bool = False
+    bomb: str = ""
+    transition: TransitionConfig = field(default_factory=TransitionConfig)
+
+    def params(self) -> dict[str, Any]:
+        """Arguments for `interplay.envs.make`: those that are given."""
+        return {f.name: value for f in fields(self) if f.name not in ("name", "transition") and (value := getattr(self, f.name))}
+
+
+@dataclass(frozen=True)
+class WorldExperiment(Experiment):
+    """What experiments in a registered world share."""
 
     world: WorldConfig = field(default_factory=WorldConfig)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    ppo: PPOConfig = field(default_factory=PPOConfig)
-    optim: AdamConfig = field(default_factory=AdamConfig)
-    transition: TransitionConfig = field(default_factory=TransitionConfig)
-    shared: bool = False
 
     def env(self, tile: int) -> Env:
         """Kernel worlds."""
         run = self.run
         return registry.make(self.world.name, run.tile, run.device, self.seed, tile * run.tile, **self.world.params())
 
-    def _network(self) -> ActorCritic:
-        world = registry.world(self.world.name, **self.world.params())
+    def game(self) -> tuple[Spec, int]:
+        """What a policy has to know, and how many agents play."""
         env = registry.make(self.world.name, 1, **self.world.params())
-        return ActorCritic(self.network, env.spec, 1 if self.shared else world.agents, self.seed, self.run.device)
+        return env.spec, env.agents
+
+    def meta(self) -> MetaLearner:
+        """The same game for ever, or one that goes over into another."""
+        t = self.world.transition
+        return Transition(t.field, t.before, t.after, t.over) if t.over else Repeat(Task())
+
+    def check(self) -> None:
+        """Also that the world exists, and takes its parameters."""
+        super().check()
+        world, t = registry.world(self.world.name, **self.world.params()), self.world.transition
+        if t.over < 0:
+            raise UsageError(f"world.transition.over is {t.over}; allowed are whole numbers from 0")
+        if t.over:
+            for value in (t.before, t.after):
+                Batch(world, 1).pack_levels(**{t.field: value})
+
+
+@dataclass(frozen=True)
+class PPOExperiment(WorldExperiment):
+    """Independent PPO agents (or one that all seats share) in a registered world."""
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    optim: AdamConfig = field(default_factory=AdamConfig)
+    shared: bool = False
+
+    def _network(self) -> ActorCritic:
+        spec, agents = self.game()
+        return ActorCritic(self.network, spec, 1 if self.shared else agents, self.seed, self.run.device)
 
     def player(self) -> Player:
         """The networks."""
@@ -195,20 +228,30 @@ class PPOExperiment(Experiment):
         """PPO."""
         return PPO(self._network(), self.ppo, self.optim, not self.shared, seed=self.seed, threads=self.run.learn_threads)
 
-    def meta(self) -> MetaLearner:
-        """The same game for ever, or one that goes over into another."""
-        t = self.transition
-        return Transition(t.field, t.before, t.after, t.over) if t.over else Repeat(Task())
 
-    def check(self) -> None:
-        """Also that the world exists, and takes its parameters."""
-        super().check()
-        world, t = registry.world(self.world.name, **self.world.params()), self.transition
-        if t.over < 0:
-            raise UsageError(f"transition.over is {t.over}; allowed are whole numbers from 0")
-        if t.over:
-            for value in (t.before, t.after):
-                Batch(world, 1).pack_levels(**{t.field: value})
+@dataclass(frozen=True)
+class QExperiment(WorldExperiment):
+    """Recurrent Q-learning from replay, one network for all seats."""
+
+    network: QNetworkConfig = field(default_factory=QNetworkConfig)
+    q: QConfig = field(default_factory=QConfig)
+    explore: ExploreConfig = field(default_factory=ExploreConfig)
+    optim: AdamConfig = field(default_factory=AdamConfig)
+
+    def _network(self) -> QNetwork:
+        return QNetwork(self.network, self.game()[0], 1, self.seed, self.run.device)
+
+    def player(self) -> Player:
+        """Epsilon-greedy, every seat at a rate of its own."""
+        return QPlayer(self._network(), self.explore)
+
+    def judge(self) -> Player:
+        """Greedy."""
+        return QPlayer(self._network(), greedy=True)
+
+    def learner(self) -> Learner:
+        """IQL or VDN."""
+        return QLearner(self._network(), self.q, self.optim, self.seed, self.run.learn_threads)
 
 
 @dataclass(frozen=True)
@@ -329,7 +372,7 @@ def to_json(experiment: Experiment) -> dict[str, Any]:
 
 def from_json(data: dict[str, Any]) -> Experiment:
     """Back from `to_json`; `UsageError` where the data do not fit."""
-    kinds = {c.__name__: c for c in (PPOExperiment, MfosExperiment, DiceExperiment, ExactExperiment)}
+    kinds = {c.__name__: c for c in (PPOExperiment, QExperiment, MfosExperiment, DiceExperiment, ExactExperiment)}
     data = dict(data)
     kind = data.pop("kind", None)
     if kind not in kinds:

@@ -78,7 +78,7 @@ def n_step_targets(reward: Tensor, value: Tensor, length: Tensor, truncated: Ten
         target[: len(reward) - k] += gamma**k * (reward * valid)[k:]
     at = torch.minimum(t + n, end)
     ahead = value.gather(0, at.clamp(max=len(value) - 1)) * ((at < end) | truncated)
-    return torch.where(valid, target + gamma ** (at - t).clamp(min=0) * ahead, 0), valid
+    return torch.where(valid, target + gamma ** (at - t).clamp(min=0).to(value.dtype) * ahead, 0), valid
 
 
 def priorities(error: Tensor, valid: Tensor, peak: float) -> Tensor:
@@ -134,8 +134,9 @@ class QLearner:
 
     def step(self) -> dict[str, Tensor]:
         """One step on one draw of games; returns means over it."""
+        device = self.network.flat.device
         slot, games, weight = self.replay.sample(self.config.batch, self.steps)
-        gradient, terms, priority = self.gradient(games, weight)
+        gradient, terms, priority = self.gradient(games.to(device), weight.to(device))
         self.replay.reprioritise(slot, priority)
         norm = self.adam.step(gradient).mean()
         self.steps += 1

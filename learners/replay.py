@@ -49,6 +49,10 @@ class Games:
         steps = {name: getattr(self, name)[:, :longest][index] for name in STEPS}
         return Games(**steps, length=length, truncated=self.truncated[index])
 
+    def to(self, device: torch.device) -> "Games":
+        """The same on another device."""
+        return Games(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(Games)})
+
 
 def pack(bits: Tensor) -> Tensor:
     """Truths `[..., n]` as bits `[..., ceil(n / 8)]` uint8, lowest first: `bits.unpack` is the way back."""
@@ -135,7 +139,7 @@ class Replay:
 
         P(i) = p_i^alpha / sum_j p_j^alpha,   w_i = (N P(i))^-beta, divided by the largest of the draw
 
-    A new game has the largest priority that is in store.
+    A new game has the largest priority that is in store. Games lie where the trajectories came from.
 
     Args:
         spec: what is seen and done.
@@ -181,24 +185,24 @@ class Replay:
     def _allocate(self, like: Games) -> None:
         if self.games is not None:
             return
-        room = {name: (x := getattr(like, name)).new_zeros(self.capacity, self.length, *x.shape[2:]) for name in STEPS}
-        per_game = {name: getattr(like, name).new_zeros(self.capacity) for name in ("length", "truncated")}
+        room = {name: (x := getattr(like, name)).new_empty(self.capacity, self.length, *x.shape[2:]) for name in STEPS}
+        per_game = {name: getattr(like, name).new_empty(self.capacity) for name in ("length", "truncated")}
         self.games = Games(**room, **per_game)
         self.priority = torch.zeros(self.capacity, dtype=torch.float64, device=like.length.device)
 
     def sample(self, count: int, draw: int) -> tuple[Tensor, Games, Tensor]:
         """Slots `[count]`, their games, and importance weights `[count]`, drawn with replacement, keyed by `draw`."""
         assert self.games is not None
-        heap = self.priority**self.alpha
+        heap = self.priority[: len(self)] ** self.alpha
         edges = heap.cumsum(0)
         high, low = streams.units(self.seed, dice.SHUFFLE, 0, draw, (count, 2), heap.device).to(torch.float64).unbind(1)
-        at = torch.searchsorted(edges, (high + low * 2.0**-24) * edges[-1], right=True).clamp(max=len(self) - 1)
+        at = torch.searchsorted(edges, (high + low * 2.0**-24) * edges[-1], right=True).clamp(max=len(self) - 1)  # rounding
         weight = (len(self) * heap[at] / edges[-1]) ** -self.beta
         return at, self.games.pick(at), (weight / weight.max()).to(torch.float32)
 
     def reprioritise(self, slot: Tensor, priority: Tensor) -> None:
         """Set priorities (at least 1e-6, so that no game is lost)."""
-        self.priority[slot] = priority.to(torch.float64).clamp(min=1e-6)
+        self.priority[slot] = priority.to(self.priority).clamp(min=1e-6)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything; of games only the turns that were played."""
@@ -221,5 +225,6 @@ class Replay:
         self._allocate(Games(**{k: state[k].unsqueeze(0) for k in STEPS}, length=length, truncated=state["truncated"]))
         assert self.games is not None
         for name in STEPS:
+            getattr(self.games, name)[:n] = 0
             getattr(self.games, name)[:n][inside] = state[name]
         self.games.length[:n], self.games.truncated[:n], self.priority[:n] = length, state["truncated"], state["priority"]
