@@ -9,7 +9,9 @@ from interplay.cluster.experiment import (
     Experiment,
     MfosExperiment,
     PPOExperiment,
+    QExperiment,
     RunConfig,
+    TransitionConfig,
     WorldConfig,
 )
 from interplay.envs.core import UsageError, did_you_mean
@@ -18,7 +20,10 @@ from interplay.learners.exact import ExactConfig
 from interplay.learners.metagame import MetaGameConfig
 from interplay.learners.optim import AdamConfig
 from interplay.learners.ppo import PPOConfig
+from interplay.learners.q_learning import QConfig
 from interplay.policies.networks import NetworkConfig
+from interplay.policies.q_network import QNetworkConfig
+from interplay.policies.q_player import ExploreConfig
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,20 @@ RECIPES: dict[str, Recipe] = {
             ppo=PPOConfig(gamma=0.999, lam=0.95, epochs=3, entropy=0.02, anneal=600),
             optim=AdamConfig(lr=1e-3),
             shared=True,
+        ),
+    ),
+    "hanabi-vdn-small": Recipe(
+        "value decomposition (VDN) with recurrent replay in Hanabi-Very-Small (one colour, hands of two, one life)",
+        "Sunehag et al. 2018 (VDN); Hu & Foerster 2020 (the recurrent recipe)",
+        "about 4.4 of 5 points with itself, greedy: interplay crossplay RUN",
+        "10 minutes",
+        QExperiment(
+            run=RunConfig(updates=12_000, tiles=1, tile=128, turns=4, checkpoint_every=2000, tail=1000),
+            world=WorldConfig("hanabi-very-small", bomb="minus-one"),
+            network=QNetworkConfig(hidden=(128,), recurrent=128),
+            q=QConfig(batch=64, capacity=8192, length=32, warmup=1000, updates=2, target_every=15),
+            explore=ExploreConfig(base=0.4),
+            optim=AdamConfig(lr=2e-3, eps=1.5e-5, max_norm=5.0),
         ),
     ),
 }

@@ -11,14 +11,32 @@ from torch import Tensor
 
 from interplay.envs.rule import rule
 
+WORD = 0xFFFFFFFF
+
 
 @rule
-def put(out, at, value):
-    """Set the bits of a number of at most 8 bits in `out` (uint8, zero there so far) from position `at`."""
-    byte, value = at >> 3, int(value) << (at & 7)
-    out[byte] |= value & 255
-    if value > 255:
-        out[byte + 1] |= value >> 8
+def emit(out, to, value, width):
+    """Append the lowest `width` (at most 31) bits of a number to a view, 32-bit words `out`.
+
+    `to` = (bits that wait for their word to be full, how many these are, the next word) is (0, 0, 0) at the start, and returned anew;
+    `finish` writes what is left. So every word is written once, and nothing is read back.
+    """
+    waiting, count, word = to
+    waiting |= value << count
+    count += width
+    if count >= 32:
+        out[word] = waiting & WORD
+        waiting >>= 32
+        count -= 32
+        word += 1
+    return waiting, count, word
+
+
+@rule
+def finish(out, to):
+    """Write the last word, if it has begun."""
+    if to[1] > 0:
+        out[to[2]] = to[0]
 
 
 def packed_bytes(features: int) -> int:

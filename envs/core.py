@@ -119,7 +119,7 @@ class World:
         high: the largest number in an observation.
         action_names: what the moves are called.
         constant: optional rules that are constantly true with these parameters, though the module has them.
-        packed: views are zeros and ones, `observation` `(bits,)`, which rules write eight to a byte (`bits.put`).
+        packed: views are zeros and ones, `observation` `(bits,)`, which rules write as 32-bit words (`bits.emit`).
         picture: the record of one world as text.
         limits: least and greatest value of fields of the level; those of numbers that are not whole must be finite.
         check_levels: raises a `UsageError` where records `[N]` (the second argument) hold a level that cannot be played.

@@ -147,6 +147,12 @@ def view(tensor: Tensor) -> Any:
     return tensor.numpy()
 
 
+def shown(world: World, out: Step) -> Any:
+    """A step's tensors as the arrays that rules write: packed views are 32-bit words to them."""
+    words = lambda name, x: x.view(torch.uint32) if world.packed and name in ("obs", "final_obs") else x
+    return Step._make(view(words(name, x)) for name, x in zip(Step._fields, out, strict=True))
+
+
 def launch(driver: Any, n: int, device: torch.device, *arguments: Any) -> None:
     """Run a driver over n worlds: on the CPU with torch's number of threads, on the GPU on torch's current stream."""
     if device.type == "cuda":
@@ -219,7 +225,7 @@ class Batch:
             alive=true(agents),
         )
         self._worlds = view(self.memory).view(record).reshape(n)
-        self._out = Step(*map(view, self.out))
+        self._out = shown(world, self.out)
         self._choice = torch.zeros(n, agents, dtype=torch.int64, device=self.device)
         self.reset()
 

@@ -100,11 +100,13 @@ def world(
         state=[
             ("pile", "u1", (total,)),  # the deck of this game: the first `drawn` have left it
             ("hand", "i1", (p, h)),  # -1 where there is no card
-            ("colours", "u1", (p, h)),  # bits: colours that hints leave possible
+            ("cards", "u4", (p, h)),  # bits: the cards that hints leave possible
+            ("colours", "u1", (p, h)),  # their colours
             ("ranks", "u1", (p, h)),
             ("told", "u1", (p, h)),  # 1: its colour has been named, 2: its rank has
             ("fireworks", "i1", (c,)),
             ("discarded", "u1", (c * r,)),
+            ("gone", "u2", (c,)),  # the same as bits: copy by copy, the lowest rank first
             ("order", "i1", (p, c)),  # order[q, k]: the colour that q sees as its k-th
             ("place", "i1", (p, c)),  # its inverse
             ("last", "i2", (9,)),
@@ -167,6 +169,7 @@ def reset(w):
         w.discarded[k] = 0
     for k in range(w.fireworks.shape[0]):
         w.fireworks[k] = 0
+        w.gone[k] = 0
     for k in range(w.last.shape[0]):
         w.last[k] = 0
     w.drawn, w.score, w.shuffle = 0, 0, not w.given
@@ -208,6 +211,7 @@ def draw(w, q, slot):
         w.pile[at] = card
     w.hand[q, slot] = w.pile[at]
     w.told[q, slot] = 0
+    w.cards[q, slot] = (1 << w.discarded.shape[0]) - 1
     w.colours[q, slot] = (1 << w.fireworks.shape[0]) - 1
     w.ranks[q, slot] = (1 << w.copies.shape[0]) - 1
     w.drawn += 1
@@ -219,10 +223,12 @@ def lose(w, q, slot):
     last = w.hand.shape[1] - 1
     for k in range(slot, last):
         w.hand[q, k] = w.hand[q, k + 1]
+        w.cards[q, k] = w.cards[q, k + 1]
         w.colours[q, k] = w.colours[q, k + 1]
         w.ranks[q, k] = w.ranks[q, k + 1]
         w.told[q, k] = w.told[q, k + 1]
     w.hand[q, last] = -1
+    w.cards[q, last] = 0
     w.colours[q, last] = 0
     w.ranks[q, last] = 0
     w.told[q, last] = 0
@@ -231,23 +237,39 @@ def lose(w, q, slot):
 @rule
 def hint(w, q, colour, value):
     """Name all of player q's cards of a colour (or rank); returns the slots touched, as bits."""
-    ranks, touched = w.copies.shape[0], 0
+    colours, ranks, touched, named = w.fireworks.shape[0], w.copies.shape[0], 0, 0
+    if colour:
+        named = ((1 << ranks) - 1) << (value * ranks)
+    else:
+        for k in range(colours):
+            named |= 1 << (k * ranks + value)
+    others = ((1 << (colours * ranks)) - 1) ^ named
     for k in range(w.hand.shape[1]):
         card = int(w.hand[q, k])
         if card < 0:
             continue
-        if (card // ranks if colour else card % ranks) == value:
+        touch = named >> card & 1 == 1
+        if touch:
             touched |= 1 << k
             w.told[q, k] = int(w.told[q, k]) | (1 if colour else 2)
-            if colour:
-                w.colours[q, k] = 1 << value
-            else:
-                w.ranks[q, k] = 1 << value
-        elif colour:
-            w.colours[q, k] = int(w.colours[q, k]) & (255 ^ (1 << value))
+        w.cards[q, k] = int(w.cards[q, k]) & (named if touch else others)
+        mask = (1 << value) if touch else 255 ^ (1 << value)
+        if colour:
+            w.colours[q, k] = int(w.colours[q, k]) & mask
         else:
-            w.ranks[q, k] = int(w.ranks[q, k]) & (255 ^ (1 << value))
+            w.ranks[q, k] = int(w.ranks[q, k]) & mask
     return touched
+
+
+@rule
+def discard(w, card):
+    """A card goes to the discards."""
+    ranks = w.copies.shape[0]
+    at = int(w.discarded[card])
+    for r in range(card % ranks):
+        at += int(w.copies[r])
+    w.gone[card // ranks] = int(w.gone[card // ranks]) | 1 << at
+    w.discarded[card] += 1
 
 
 @rule
@@ -267,7 +289,7 @@ def step(w, action, reward):
         if move < size:
             w.last[KIND] = DISCARD
             w.info += 1
-            w.discarded[card] += 1
+            discard(w, card)
         else:
             w.last[KIND] = PLAY
             play(w, card, ranks)
@@ -309,7 +331,7 @@ def play(w, card, ranks):
             w.last[GAINED] = 1
     else:
         w.lives -= 1
-        w.discarded[card] += 1
+        discard(w, card)
 
 
 @rule

@@ -60,8 +60,7 @@ def give_back(w, q, held):
 @rule
 def fits(w, q, slot, card):
     """Do hints leave this card possible in that slot?"""
-    ranks = w.copies.shape[0]
-    return (int(w.colours[q, slot]) >> card // ranks) & (int(w.ranks[q, slot]) >> card % ranks) & 1 == 1
+    return int(w.cards[q, slot]) >> card & 1 == 1
 
 
 @rule

@@ -70,7 +70,7 @@ def assembled(ptxas, ptx, folder):
 @pytest.mark.parametrize("case", CASES)
 def test_worlds(case, ptxas, tmp_path):
     game = world(CASES[case][0], **CASES[case][1])
-    obs, flags = array(types.uint8, 2 + len(game.stored)), [array(types.boolean, n) for n in (1, 2, 3)]
+    obs, flags = array(types.uint32 if game.packed else types.uint8, 2 + len(game.stored)), [array(types.boolean, n) for n in (1, 2, 3)]
     out = types.NamedTuple([obs, array(types.float32, 2), flags[0], flags[0], obs, flags[2], flags[1], flags[1]], Step)
     worlds = array(numba.from_dtype(game.record), 1)
     mask, action = flags[0], array(types.int64, 2)

@@ -53,8 +53,9 @@ def edits(batch, worlds, step):
 
 
 def seen(memory, out, **more):
-    """A copy of all that a world shows and is."""
-    return {name: np.asarray(value).copy() for name, value in {"memory": memory, **out._asdict(), **more}.items()}
+    """A copy of all that a world shows and is, packed views as bytes."""
+    plain = lambda x: x.view(np.uint8) if x.dtype == np.uint32 else x
+    return {name: plain(np.asarray(value)).copy() for name, value in {"memory": memory, **out._asdict(), **more}.items()}
 
 
 def compiled(case):
@@ -74,7 +75,7 @@ def simulated(case):
     from numba import cuda
 
     batch = batch_of(case)
-    memory, out = batch.memory.numpy().copy(), Step(*(tensor.numpy().copy() for tensor in batch.out))
+    memory, out = batch.memory.numpy().copy(), engine.shown(batch.world, Step(*(tensor.clone() for tensor in batch.out)))
     play, reset, edit = (cuda.jit(kernel)[BLOCK] for kernel in engine.on_gpu(batch.world.rules, batch.world.optional))
     worlds = memory.view(batch.world.record).reshape(WORLDS)
     reset(worlds, np.arange(WORLDS) % 2 == 0, out)
