@@ -23,7 +23,7 @@ train: $(STAMP)
 	$(BIN)/interplay train ipd-mfos
 
 test: $(STAMP)
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
 
 test-slow: $(STAMP)
 	$(BIN)/pytest -m slow --timeout 3600

@@ -113,7 +113,11 @@ JAXMARL = {"coin": "coin_game", "hanabi": "hanabi"}
 
 
 def side_by_side(
-    python: str | Path, num_envs: Iterable[int] = (64, 1024, 8192), seconds: float = 0.5, threads: int | None = None
+    python: str | Path,
+    num_envs: Iterable[int] = (64, 1024, 8192),
+    seconds: float = 0.5,
+    threads: int | None = None,
+    worlds: Iterable[str] = tuple(JAXMARL),
 ) -> Iterator[dict[str, Any]]:
     """Yield rows of `bench` and of JaxMARL for the worlds that both have, on the CPU.
 
@@ -121,12 +125,13 @@ def side_by_side(
         python: an interpreter that has jaxmarl; its pins must not touch ours, so it lives in an environment of its own
             (`python -m venv .venv-jaxmarl && .venv-jaxmarl/bin/pip install jaxmarl==0.2.0`).
         num_envs, seconds, threads: as in `bench`; JAX takes all cores unless told otherwise by its own flags.
+        worlds: some of `JAXMARL`.
     """
-    sizes = list(num_envs)
-    yield from bench(JAXMARL, sizes, threads=threads, seconds=seconds)
+    sizes, both = list(num_envs), {name: JAXMARL[name] for name in worlds}
+    yield from bench(both, sizes, threads=threads, seconds=seconds)
     script = Path(__file__).with_name("bench_jaxmarl.py")
-    arguments = ["--worlds", *JAXMARL.values(), "--num-envs", *map(str, sizes), "--seconds", str(seconds)]
-    ours = {theirs: name for name, theirs in JAXMARL.items()}
+    arguments = ["--worlds", *both.values(), "--num-envs", *map(str, sizes), "--seconds", str(seconds)]
+    ours = {theirs: name for name, theirs in both.items()}
     for row in json_lines([str(python), str(script), *arguments]):
         yield {**row, "world": ours[row["world"]]}
 
@@ -176,7 +181,9 @@ def main(arguments: Sequence[str]) -> None:
         world(name)
     rows = bench(options.worlds or None, options.num_envs, options.device, options.threads, options.seconds)
     if options.jaxmarl:
-        others = (row for row in side_by_side(options.jaxmarl, options.num_envs, options.seconds) if row["system"] != "interplay")
+        both = [name for name in JAXMARL if not options.worlds or name in options.worlds]
+        paired = side_by_side(options.jaxmarl, options.num_envs, options.seconds, worlds=both) if both else iter(())
+        others = (row for row in paired if row["system"] != "interplay")
         rows = itertools.chain(rows, others)
     if not options.json:
         print(f"{'system':10} {'world':14} {'worlds':>8} {'device':7} {'threads':>7} {'env steps/s':>14}")

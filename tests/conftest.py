@@ -1,6 +1,27 @@
-"""Worlds that stand beside the tests have to be importable by name: numba's cache on disk keeps the rules' module by its name."""
+"""Worlds that stand beside the tests have to be importable by name: numba's cache on disk keeps the rules' module by its name.
 
+Two workers share the tests (`-n 2`): a file stays with one of them, and all that starts Ray with the same one. Each has one thread,
+since OpenMP's threads spin beside a busy core.
+"""
+
+import os
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+ON_RAY = ("test_cli", "test_crossplay", "test_nodes", "test_resume", "test_rllib", "test_streaming")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """Which tests go together; those on Ray first, since they take longest."""
+    of = lambda item: item.path.stem
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("ray" if of(item) in ON_RAY else of(item)))
+    items.sort(key=lambda item: of(item) not in ON_RAY)

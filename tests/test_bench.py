@@ -86,6 +86,6 @@ def test_side_by_side_names_worlds_as_we_do(tmp_path):
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\nshift\necho "{\\"system\\": \\"jaxmarl\\", \\"world\\": \\"coin_game\\", \\"asked\\": \\"$*\\"}"\n')
     python.chmod(0o755)
-    ours, theirs = side_by_side(python, num_envs=[8], seconds=0.01, threads=1)
+    ours, theirs = side_by_side(python, num_envs=[8], seconds=0.01, threads=1, worlds=["coin"])
     assert (ours["system"], ours["world"], ours["num_envs"]) == ("interplay", "coin", 8)
     assert theirs == {"system": "jaxmarl", "world": "coin", "asked": "--worlds coin_game --num-envs 8 --seconds 0.01"}
