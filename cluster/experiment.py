@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import torch
 
 from interplay.envs import registry
-from interplay.envs.core import Env, Spec, UsageError, on_device
+from interplay.envs.core import Env, Spec, UsageError, on_device, whole
 from interplay.envs.engine import Batch
 from interplay.learners.core import Learner, MetaLearner, Task
 from interplay.learners.dice import DiceConfig, DiceLearner
@@ -252,6 +252,17 @@ class QExperiment(WorldExperiment):
     def learner(self) -> Learner:
         """IQL or VDN."""
         return QLearner(self._network(), self.q, self.optim, self.seed, self.run.learn_threads)
+
+    def check(self) -> None:
+        """Also that replay and network have sizes."""
+        super().check()
+        for name in ("n_step", "batch", "capacity", "length", "warmup", "updates", "target_every"):
+            whole(f"q.{name}", getattr(self.q, name), 1, 2**31 - 1)
+        if self.q.warmup > self.q.capacity:
+            raise UsageError(f"q.warmup is {self.q.warmup} with q.capacity {self.q.capacity}: learning would never begin")
+        if not 0 <= self.explore.base <= 1:
+            raise UsageError(f"explore.base is {self.explore.base}; allowed are probabilities from 0 to 1")
+        self.learner()
 
 
 @dataclass(frozen=True)

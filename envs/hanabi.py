@@ -35,7 +35,8 @@ from interplay.envs.hanabi_view import (
 )
 from interplay.envs.rule import rule
 
-BOMBS = ("zero", "keep", "minus-one")  # after the last life: nothing is scored, everything is, one point less is
+BOMBS = ("zero", "keep", "minus-one")
+ZERO, KEEP, MINUS_ONE = range(3)  # after the last life: nothing is scored, everything is, one point less is
 
 __all__ = ["acting", "edit", "legal", "observe", "reset", "step", "world"]
 
@@ -310,8 +311,8 @@ def step(w, action, reward):
         w.info -= 1
     if final:
         w.turns_left -= 1
-    if w.lives == 0 and w.bomb != 1:
-        w.score = max(int(w.score) - 1, 0) if w.bomb == 2 else 0
+    if w.lives == 0 and w.bomb != KEEP:
+        w.score = max(int(w.score) - 1, 0) if w.bomb == MINUS_ONE else 0
     w.mover = (me + 1) % players
     for q in range(players):
         reward[q] = int(w.score) - before

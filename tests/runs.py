@@ -10,7 +10,9 @@ from interplay.cluster.experiment import (
     ExactExperiment,
     MfosExperiment,
     PPOExperiment,
+    QExperiment,
     RunConfig,
+    TransitionConfig,
     WorldConfig,
 )
 from interplay.cluster.record import RunFolder
@@ -19,7 +21,9 @@ from interplay.learners.dice import DiceConfig
 from interplay.learners.exact import ExactConfig
 from interplay.learners.metagame import MetaGameConfig
 from interplay.learners.ppo import PPOConfig
+from interplay.learners.q_learning import QConfig
 from interplay.policies.networks import NetworkConfig
+from interplay.policies.q_network import QNetworkConfig
 
 SMALL = RunConfig(updates=7, tiles=4, tile=64, turns=12, checkpoint_every=3, learn_threads=1, tail=1)
 PPO = PPOConfig(epochs=2, minibatches=2)
@@ -29,10 +33,14 @@ def experiment(kind, **changes):
     """A tiny experiment of each kind; `changes` go to its run."""
     settings = dataclasses.replace(SMALL, **changes)
     meta = MetaGameConfig(episode=6)
+    turns = WorldConfig("hanabi-very-small", transition=TransitionConfig("bomb", 1, 0, 4))
+    replay = QConfig(batch=8, capacity=64, length=16, warmup=8, updates=2, target_every=3)
     return {
         "coin": PPOExperiment(3, settings, WorldConfig("coin", rounds=5), NetworkConfig((16,)), PPO),
         "gru": PPOExperiment(3, settings, WorldConfig("coin", rounds=5), NetworkConfig((16,), recurrent=8), PPO),
         "shared": PPOExperiment(3, settings, WorldConfig("public-goods", rounds=5), NetworkConfig((16,)), PPO, shared=True),
+        "turns": PPOExperiment(3, settings, turns, NetworkConfig((16,)), PPO, shared=True),
+        "replay": QExperiment(3, settings, WorldConfig("hanabi-very-small"), QNetworkConfig((16,), 8), replay),
         "mfos": MfosExperiment(3, settings, meta, NetworkConfig((16,)), PPO),
         "mfos-sampled": MfosExperiment(3, settings, MetaGameConfig(episode=6, samples=4, rounds=5), NetworkConfig((16,)), PPO),
         "mfos-self": MfosExperiment(3, settings, meta, NetworkConfig((16,)), PPO, anneal=AnnealConfig(0.2)),
