@@ -3,13 +3,13 @@
 from functools import lru_cache
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numba import njit, prange
 from torch import Tensor
 
 from interplay.envs.rule import rule
+from interplay.envs.threads import share_threads
 
 WORD = 0xFFFFFFFF
 
@@ -44,6 +44,12 @@ def packed_bytes(features: int) -> int:
     return -(-features // 32) * 4
 
 
+def pack(bits: Tensor) -> Tensor:
+    """Truths `[..., n]` as bits `[..., ceil(n / 8)]` uint8, lowest first: `unpack` is the way back."""
+    padded = torch.nn.functional.pad(bits.to(torch.uint8), (0, -bits.shape[-1] % 8)).unflatten(-1, (-1, 8))
+    return (padded << torch.arange(8, dtype=torch.uint8, device=bits.device)).sum(-1, dtype=torch.uint8)
+
+
 # The eight bits of every byte, as eight bytes.
 SPREAD = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").view(np.uint64)[:, 0]
 
@@ -67,6 +73,6 @@ def unpack(packed: Tensor, features: int) -> Tensor:
     out = torch.empty(len(flat), dtype=torch.uint64)
     parallel = len(flat) >= 1 << 18 and torch.get_num_threads() > 1
     if parallel:
-        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+        share_threads()
     _spreader(parallel)(flat.numpy(), out.numpy())
     return out.view(torch.uint8).view(*packed.shape[:-1], 8 * packed.shape[-1])[..., :features]

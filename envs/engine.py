@@ -4,7 +4,6 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numba import njit, prange
@@ -14,6 +13,7 @@ from interplay.envs import streams
 from interplay.envs.bits import unpack
 from interplay.envs.core import Spec, Step, UsageError, World, on_device, whole
 from interplay.envs.rule import edition, rule
+from interplay.envs.threads import share_threads
 
 # Worlds from which a second thread pays. Below, waking OpenMP's threads (50 us, milliseconds beside a busy core) costs more.
 MANY = 2048
@@ -164,11 +164,6 @@ def launch(driver: Any, n: int, device: torch.device, *arguments: Any) -> None:
     if many(n):
         share_threads()
     driver(*arguments)
-
-
-def share_threads() -> None:
-    """Give numba's parallel loops as many threads as torch has."""
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
 
 
 def many(n: int) -> bool:

@@ -88,37 +88,8 @@ def world(
         actions=2 * h + (p - 1) * (c + r),
         observation=(features(p, h, c, r, total, info, lives),),
         packed=True,
-        level=[
-            ("deck", "u1", (total,)),
-            ("copies", "u1", (r,)),
-            ("given", "i1"),  # the deck is dealt as it lies; else it is shuffled as it is drawn
-            ("bomb", "i1"),
-            ("most_info", "i1"),
-            ("most_lives", "i1"),
-            ("random_start", "i1"),
-            ("permute", "i1"),
-        ],
-        state=[
-            ("pile", "u1", (total,)),  # the deck of this game: the first `drawn` have left it
-            ("hand", "i1", (p, h)),  # -1 where there is no card
-            ("cards", "u4", (p, h)),  # bits: the cards that hints leave possible
-            ("colours", "u1", (p, h)),  # their colours
-            ("ranks", "u1", (p, h)),
-            ("told", "u1", (p, h)),  # 1: its colour has been named, 2: its rank has
-            ("fireworks", "i1", (c,)),
-            ("discarded", "u1", (c * r,)),
-            ("gone", "u2", (c,)),  # the same as bits: copy by copy, the lowest rank first
-            ("order", "i1", (p, c)),  # order[q, k]: the colour that q sees as its k-th
-            ("place", "i1", (p, c)),  # its inverse
-            ("last", "i2", (9,)),
-            ("drawn", "i2"),
-            ("info", "i1"),
-            ("lives", "i1"),
-            ("mover", "i1"),
-            ("turns_left", "i1"),
-            ("score", "i1"),
-            ("shuffle", "i1"),
-        ],
+        level=level_fields(r, total),
+        state=state_fields(p, h, c, r, total),
         default={
             "deck": deck,
             "copies": each,
@@ -134,6 +105,45 @@ def world(
         picture=picture,
         check_levels=check_decks,
     )
+
+
+def level_fields(ranks: int, deck: int) -> list[tuple[Any, ...]]:
+    """What `reset` leaves alone."""
+    return [
+        ("deck", "u1", (deck,)),
+        ("copies", "u1", (ranks,)),
+        ("given", "i1"),  # the deck is dealt as it lies; else it is shuffled as it is drawn
+        ("bomb", "i1"),
+        ("most_info", "i1"),
+        ("most_lives", "i1"),
+        ("random_start", "i1"),
+        ("permute", "i1"),
+    ]
+
+
+def state_fields(p: int, h: int, c: int, r: int, deck: int) -> list[tuple[Any, ...]]:
+    """A game of p players with h cards each, of c colours and r ranks."""
+    return [
+        ("pile", "u1", (deck,)),  # the deck of this game: the first `drawn` have left it
+        ("hand", "i1", (p, h)),  # -1 where there is no card
+        ("cards", "u4", (p, h)),  # bits: the cards that hints leave possible
+        ("colours", "u1", (p, h)),  # their colours
+        ("ranks", "u1", (p, h)),
+        ("told", "u1", (p, h)),  # 1: its colour has been named, 2: its rank has
+        ("fireworks", "i1", (c,)),
+        ("discarded", "u1", (c * r,)),
+        ("gone", "u2", (c,)),  # the same as bits: copy by copy, the lowest rank first
+        ("order", "i1", (p, c)),  # order[q, k]: the colour that q sees as its k-th
+        ("place", "i1", (p, c)),  # its inverse
+        ("last", "i2", (9,)),
+        ("drawn", "i2"),
+        ("info", "i1"),
+        ("lives", "i1"),
+        ("mover", "i1"),
+        ("turns_left", "i1"),
+        ("score", "i1"),
+        ("shuffle", "i1"),
+    ]
 
 
 def standard_copies(ranks: int) -> list[int]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from interplay.envs import dice
 from interplay.envs.rule import edition, rule
+from interplay.envs.threads import share_threads
 
 PARALLEL = 16384  # numbers from which a second thread pays
 
@@ -117,7 +118,7 @@ def run(name: str, out: Tensor, *arguments: Any) -> Tensor:
     parallel = out.device.type == "cpu" and out.numel() >= PARALLEL and torch.get_num_threads() > 1
     driver = compiled(name, out.device.type, parallel)
     if parallel:
-        engine.share_threads()  # few rows may hold many numbers: `launch` counts rows
+        share_threads()  # few rows may hold many numbers: `launch` counts rows
     engine.launch(driver, len(out), out.device, *arguments, engine.view(out))
     return out
 

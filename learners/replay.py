@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from interplay.envs import dice, streams
-from interplay.envs.bits import unpack
+from interplay.envs.bits import pack, unpack
 from interplay.envs.core import Spec
 from interplay.policies.q_network import possible
 from interplay.policies.trajectory import Trajectory
@@ -52,12 +52,6 @@ class Games:
     def to(self, device: torch.device) -> "Games":
         """The same on another device."""
         return Games(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(Games)})
-
-
-def pack(bits: Tensor) -> Tensor:
-    """Truths `[..., n]` as bits `[..., ceil(n / 8)]` uint8, lowest first: `bits.unpack` is the way back."""
-    padded = torch.nn.functional.pad(bits.to(torch.uint8), (0, -bits.shape[-1] % 8)).unflatten(-1, (-1, 8))
-    return (padded << torch.arange(8, dtype=torch.uint8, device=bits.device)).sum(-1, dtype=torch.uint8)
 
 
 def unpack_moves(legal: Tensor, actions: int) -> Tensor:

@@ -6,11 +6,11 @@ from scipy import stats
 from torch import Tensor
 
 from interplay.envs import make
-from interplay.envs.bits import unpack
+from interplay.envs.bits import pack, unpack
 from interplay.envs.core import Spec, UsageError
 from interplay.learners.optim import AdamConfig
 from interplay.learners.q_learning import QConfig, QLearner, n_step_targets, priorities
-from interplay.learners.replay import STEPS, Games, Replay, Window, pack, unpack_moves
+from interplay.learners.replay import STEPS, Games, Replay, Window, unpack_moves
 from interplay.policies.q_network import QNetwork, QNetworkConfig, best, possible
 from interplay.policies.q_player import ExploreConfig, QPlayer
 from interplay.policies.rollout import rollout
