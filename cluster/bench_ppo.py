@@ -8,7 +8,8 @@ import json
 import statistics
 import time
 
-from interplay.cluster.experiment import PPOExperiment, RunConfig, WorldConfig
+from interplay.cluster.experiment import RunConfig
+from interplay.cluster.experiment_worlds import PPOExperiment, WorldConfig
 from interplay.cluster.runner import LocalRunner
 from interplay.learners.ppo import PPOConfig
 

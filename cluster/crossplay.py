@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from interplay.cluster import checkpoint
-from interplay.cluster.experiment import WorldExperiment
+from interplay.cluster.experiment_worlds import WorldExperiment
 from interplay.cluster.record import RunFolder, write
 from interplay.envs import hanabi, registry
 from interplay.envs.core import UsageError, World, did_you_mean

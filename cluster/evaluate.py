@@ -13,7 +13,8 @@ from rich.table import Table
 from torch import Tensor
 
 from interplay.cluster import checkpoint
-from interplay.cluster.experiment import ExactExperiment, Experiment
+from interplay.cluster.experiment import Experiment
+from interplay.cluster.experiment_shaping import ExactExperiment
 from interplay.cluster.record import RunFolder, write
 from interplay.cluster.tiles import TileHost
 from interplay.envs.core import UsageError

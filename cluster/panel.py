@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from interplay.cluster.recipes import Recipe
+from interplay.cluster.recipe import Recipe
 from interplay.cluster.record import RunFolder
 
 PLAIN_EVERY = 10.0  # seconds between plain lines

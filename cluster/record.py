@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from interplay.cluster.experiment import Experiment, from_json, to_json
+from interplay.cluster.config import from_json, to_json
+from interplay.cluster.experiment import Experiment
 from interplay.envs.core import UsageError
 
 SCHEMA = 1

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import tyro
 
 from interplay.cluster.experiment import Experiment
-from interplay.cluster.recipes import RECIPES, Recipe, recipe
+from interplay.cluster.recipe import Recipe
+from interplay.cluster.recipes import RECIPES, recipe
 from interplay.cluster.record import RunFolder
 from interplay.envs.core import UsageError, did_you_mean
 

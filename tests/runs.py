@@ -4,17 +4,9 @@ import dataclasses
 import os
 
 from interplay.cluster import checkpoint, run
-from interplay.cluster.experiment import (
-    AnnealConfig,
-    DiceExperiment,
-    ExactExperiment,
-    MfosExperiment,
-    PPOExperiment,
-    QExperiment,
-    RunConfig,
-    TransitionConfig,
-    WorldConfig,
-)
+from interplay.cluster.experiment import RunConfig
+from interplay.cluster.experiment_shaping import AnnealConfig, DiceExperiment, ExactExperiment, MfosExperiment
+from interplay.cluster.experiment_worlds import PPOExperiment, QExperiment, TransitionConfig, WorldConfig
 from interplay.cluster.record import RunFolder
 from interplay.cluster.runner import LocalRunner
 from interplay.learners.dice import DiceConfig

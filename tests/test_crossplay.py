@@ -10,7 +10,8 @@ from runs import train
 
 from interplay import envs
 from interplay.cluster.crossplay import Contest, main, play
-from interplay.cluster.experiment import PPOExperiment, RunConfig, WorldConfig
+from interplay.cluster.experiment import RunConfig
+from interplay.cluster.experiment_worlds import PPOExperiment, WorldConfig
 from interplay.cluster.recipes import recipe
 from interplay.envs.core import UsageError
 from interplay.policies.hanabi_bots import bot
