@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from interplay.cluster.experiment import Experiment, threads
+from interplay.cluster.replay_actor import RemoteReplay
 from interplay.cluster.tiles import TileHost, TileState, pack
 from interplay.learners.core import Task
 from interplay.policies.trajectory import Trajectory
@@ -48,11 +49,16 @@ class EnvActor:
 
 
 class LearnerActor:
-    """Owns the learner. `learn` joins the actors' trajectories in the order of their tiles, so that it does not matter who made them."""
+    """Owns the learner. `learn` joins the actors' trajectories in the order of their tiles, so that it does not matter who made them.
 
-    def __init__(self, experiment: Experiment) -> None:
+    Where it learns from replay, `replay` is the actor that holds the games.
+    """
+
+    def __init__(self, experiment: Experiment, replay: Any = None) -> None:
         threads(1)
-        self.learner = experiment.learner()
+        self.learner: Any = experiment.learner()
+        if replay is not None:
+            self.learner.replay = RemoteReplay(replay)
         self.done = time.perf_counter()
 
     def __repr__(self) -> str:

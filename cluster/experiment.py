@@ -11,6 +11,7 @@ import torch
 from interplay.envs.core import Env, UsageError, on_device
 from interplay.learners.core import Learner, MetaLearner, Task
 from interplay.learners.meta import Repeat
+from interplay.learners.replay import Store
 from interplay.policies.player import Player
 
 
@@ -76,6 +77,10 @@ class Experiment:
     def learner(self) -> Learner:
         """Who learns."""
         raise NotImplementedError
+
+    def store(self) -> Store | None:
+        """Where the learner keeps games, if it learns from replay."""
+        return None
 
     def meta(self) -> MetaLearner:
         """Who decides what is played."""

@@ -5,13 +5,15 @@ from typing import Any
 
 from interplay.cluster.experiment import Experiment
 from interplay.envs import registry
-from interplay.envs.core import Env, Spec, UsageError, whole
+from interplay.envs.core import Env, Spec, UsageError, World, whole
 from interplay.envs.engine import Batch
 from interplay.learners.core import Learner, MetaLearner, Task
 from interplay.learners.meta import Repeat, Transition
 from interplay.learners.optim import AdamConfig
 from interplay.learners.ppo import PPO, PPOConfig
 from interplay.learners.q_learning import QConfig, QLearner
+from interplay.learners.replay import Replay, Store
+from interplay.policies.hanabi_belief import V0, OwnCards
 from interplay.policies.networks import ActorCritic, NetworkConfig
 from interplay.policies.player import NetworkPlayer, Player
 from interplay.policies.q_network import QNetwork, QNetworkConfig
@@ -43,6 +45,7 @@ class WorldConfig:
         rounds: length of a game; 0 for the world's own.
         players: how many; 0 for the world's own.
         permute: Hanabi: every player sees the colours in an order of its own (Other-Play).
+        sad: Hanabi: everybody also sees which move its maker thought best (simplified action decoding).
         bomb: Hanabi: what is scored when the last life is lost; "" for the world's own, nothing.
         transition: what changes during training.
     """
@@ -51,6 +54,7 @@ class WorldConfig:
     rounds: int = 0
     players: int = 0
     permute: bool = False
+    sad: bool = False
     bomb: str = ""
     transition: TransitionConfig = field(default_factory=TransitionConfig)
 
@@ -70,6 +74,10 @@ class WorldExperiment(Experiment):
         run = self.run
         return registry.make(self.world.name, run.tile, run.device, self.seed, tile * run.tile, **self.world.params())
 
+    def built(self) -> World:
+        """The world."""
+        return registry.world(self.world.name, **self.world.params())
+
     def game(self) -> tuple[Spec, int]:
         """What a policy has to know, and how many agents play."""
         env = registry.make(self.world.name, 1, **self.world.params())
@@ -83,7 +91,7 @@ class WorldExperiment(Experiment):
     def check(self) -> None:
         """Also that the world exists, and takes its parameters."""
         super().check()
-        world, t = registry.world(self.world.name, **self.world.params()), self.world.transition
+        world, t = self.built(), self.world.transition
         if t.over < 0:
             raise UsageError(f"world.transition.over is {t.over}; allowed are whole numbers from 0")
         if t.over:
@@ -123,11 +131,14 @@ class QExperiment(WorldExperiment):
     optim: AdamConfig = field(default_factory=AdamConfig)
 
     def _network(self) -> QNetwork:
-        return QNetwork(self.network, self.game()[0], 1, self.seed, self.run.device)
+        world = self.built()
+        encode = V0(world) if self.network.encoding == "v0" else None
+        guesses = OwnCards(world).size * 3 if self.q.auxiliary else 0
+        return QNetwork(self.network, self.game()[0], 1, self.seed, self.run.device, encode, guesses)
 
     def player(self) -> Player:
         """Epsilon-greedy, every seat at a rate of its own."""
-        return QPlayer(self._network(), self.explore)
+        return QPlayer(self._network(), self.explore, tells=self.world.sad)
 
     def judge(self) -> Player:
         """Greedy."""
@@ -135,7 +146,13 @@ class QExperiment(WorldExperiment):
 
     def learner(self) -> Learner:
         """IQL or VDN."""
-        return QLearner(self._network(), self.q, self.optim, self.seed, self.run.learn_threads)
+        answers = OwnCards(self.built()) if self.q.auxiliary else None
+        return QLearner(self._network(), self.q, self.optim, self.store(), self.run.learn_threads, answers)
+
+    def store(self) -> Store:
+        """Whole games, prioritised."""
+        q = self.q
+        return Replay(self.game()[0], q.capacity, q.length, q.alpha, q.beta, self.seed)
 
     def check(self) -> None:
         """Also that replay and network have sizes."""
@@ -144,6 +161,8 @@ class QExperiment(WorldExperiment):
             whole(f"q.{name}", getattr(self.q, name), 1, 2**31 - 1)
         if self.q.warmup > self.q.capacity:
             raise UsageError(f"q.warmup is {self.q.warmup} with q.capacity {self.q.capacity}: learning would never begin")
+        if self.q.anneal < 0 or not 0 <= self.q.auxiliary < float("inf"):
+            raise UsageError(f"q.anneal is {self.q.anneal} and q.auxiliary {self.q.auxiliary}; allowed are numbers from 0")
         if not 0 <= self.explore.base <= 1:
             raise UsageError(f"explore.base is {self.explore.base}; allowed are probabilities from 0 to 1")
         self.learner()

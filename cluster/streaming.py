@@ -72,7 +72,7 @@ def split(tiles: int, actors: int) -> list[tuple[int, int]]:
 
 
 class RayRunner:
-    """Env actors, a learner actor and a meta-learner actor on the Ray that this process is connected to.
+    """Env actors, a learner actor, its replay actor (if it has one) and a meta-learner actor on the Ray that this process is connected to.
 
     Results do not depend on the number of env actors: where nodes have left, the run goes on with as many as there is room for.
     """
@@ -83,6 +83,7 @@ class RayRunner:
         self.hosts: list[Any] = []
         self.learner: Any = None
         self.meta: Any = None
+        self.replay: Any = None
 
     def restore(self, state: RunState | None) -> None:
         """Start fresh actors (ending those of before), and give them `state`."""
@@ -90,9 +91,10 @@ class RayRunner:
         from ray.exceptions import RayError
 
         from interplay.cluster.actors import EnvActor, LearnerActor, MetaLearnerActor
+        from interplay.cluster.replay_actor import ReplayActor
 
         self.close()
-        run = self.experiment.run
+        experiment, run = self.experiment, self.experiment.run
         gpu = run.device.startswith("cuda")
         share = {"num_gpus": 1 / (run.env_actors + 1)} if gpu else {}
         once = {"max_restarts": 0}
@@ -100,15 +102,16 @@ class RayRunner:
         shares = split(run.tiles, max(1, min(run.env_actors, self._room()))) if run.tiles else []
         try:
             remote: Any = ray.remote
-            self.meta = remote(MetaLearnerActor).options(num_cpus=0, **once).remote(self.experiment)
-            self.learner = remote(LearnerActor).options(num_cpus=0, **once, **share).remote(self.experiment)
+            self.meta = remote(MetaLearnerActor).options(num_cpus=0, **once).remote(experiment)
+            self.replay = None if experiment.store() is None else remote(ReplayActor).options(num_cpus=0, **once).remote(experiment)
+            self.learner = remote(LearnerActor).options(num_cpus=0, **once, **share).remote(experiment, self.replay)
             self.hosts = [
                 remote(EnvActor)
                 .options(num_cpus=self.each, max_restarts=RESTARTS, max_task_retries=-1, **share)
-                .remote(self.experiment, first, count)
+                .remote(experiment, first, count)
                 for first, count in shares
             ]
-            self.actors = [self.meta, self.learner, *self.hosts]
+            self.actors = [self.meta, self.learner, *([self.replay] if self.replay else []), *self.hosts]
             number = 0
             self.states: list[Any] = [None] * len(self.hosts)
             if state is not None:

@@ -52,6 +52,14 @@ class Step(NamedTuple):
     alive: Tensor
 
 
+class Section(NamedTuple):
+    """A part of a view: features `start ... stop - 1`."""
+
+    name: str
+    start: int
+    stop: int
+
+
 class Spec(NamedTuple):
     """What a policy has to know of a world.
 
@@ -62,6 +70,7 @@ class Spec(NamedTuple):
     turns:       whether agents sometimes wait for others
     leaves:      whether agents may leave a game that goes on
     packed:      whether a view is zeros and ones that are kept eight to a byte (`bits.unpack` gives `observation`)
+    sections:    the named parts of a view, where it has such
     """
 
     observation: tuple[int, ...]
@@ -71,6 +80,11 @@ class Spec(NamedTuple):
     turns: bool = False
     leaves: bool = False
     packed: bool = False
+    sections: tuple[Section, ...] = ()
+
+    def section(self, name: str) -> slice:
+        """Where the part of that name lies in a view."""
+        return next(slice(s.start, s.stop) for s in self.sections if s.name == name)
 
 
 class Env(Protocol):
@@ -120,6 +134,7 @@ class World:
         action_names: what the moves are called.
         constant: optional rules that are constantly true with these parameters, though the module has them.
         packed: views are zeros and ones, `observation` `(bits,)`, which rules write as 32-bit words (`bits.emit`).
+        sections: the named parts of a view.
         picture: the record of one world as text.
         limits: least and greatest value of fields of the level; those of numbers that are not whole must be finite.
         check_levels: raises a `UsageError` where records `[N]` (the second argument) hold a level that cannot be played.
@@ -137,6 +152,7 @@ class World:
     action_names: tuple[str, ...] = field(default=())
     constant: tuple[str, ...] = field(default=())
     packed: bool = False
+    sections: tuple[Section, ...] = ()
     picture: Callable[[Any], str] | None = None
     limits: dict[str, tuple[float, float]] = field(default_factory=dict)
     check_levels: "Callable[[World, Any], None] | None" = None

@@ -200,7 +200,7 @@ class Batch:
         self.seed, self.first = whole("seed", seed, 0, 2**32 - 1), whole("first", first, 0, 2**32 - 1 - n)
         self.agents, self.device = world.agents, on_device(device)
         masks, turns, leaves = (name in world.optional for name in ("legal", "acting", "alive"))
-        self.spec = Spec(world.observation, world.actions, False, masks, turns, leaves, world.packed)
+        self.spec = Spec(world.observation, world.actions, False, masks, turns, leaves, world.packed, world.sections)
         record, agents, shape = world.record, world.agents, world.stored
         new = lambda dtype, *dims: torch.zeros(n, *dims, dtype=dtype, device=self.device)
         fresh = np.zeros(n, record)

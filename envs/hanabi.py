@@ -30,8 +30,8 @@ from interplay.envs.hanabi_view import (
     TARGET,
     TOUCHED,
     VALUE,
-    features,
     observe,
+    sections,
 )
 from interplay.envs.rule import rule
 
@@ -52,6 +52,7 @@ def world(
     bomb: str = "zero",
     copies: Sequence[int] | None = None,
     permute: bool = False,
+    sad: bool = False,
     name: str = "hanabi",
 ) -> World:
     """The game with DeepMind's parameters and defaults.
@@ -65,6 +66,8 @@ def world(
         bomb: what is scored when the last life is lost: "zero", "keep", or "minus-one" (one point less, at least 0).
         copies: how many cards of each rank a colour has; 3 of the lowest, 1 of the highest and 2 of the others by default.
         permute: every player sees the colours in an order of its own, drawn anew each game (Other-Play, Hu et al. 2020).
+        sad: everybody also sees the move that its maker thought best: an action is `move + moves * (1 + best move)`, or the move alone,
+            which then is its own best one (simplified action decoding, Hu & Foerster 2020).
         name: what it is called.
 
     A level is a deck: `pack_levels(deck=[...], given=1)` deals those cards in that order, player 0's whole hand first.
@@ -80,14 +83,16 @@ def world(
     total = c * sum(each)
     if p * h > total:
         raise UsageError(f"{p} players with {h} cards each need {p * h}; this deck has {total}: fewer players, or smaller hands")
+    seen = sections(p, h, c, r, total, info, lives, bool(sad))
     deck = np.repeat(np.arange(c * r, dtype=np.uint8), each * c)
     return World(
         name=name,
         rules=sys.modules[__name__],
         agents=p,
         actions=2 * h + (p - 1) * (c + r),
-        observation=(features(p, h, c, r, total, info, lives),),
+        observation=(seen[-1].stop,),
         packed=True,
+        sections=seen,
         level=level_fields(r, total),
         state=state_fields(p, h, c, r, total),
         default={
@@ -99,9 +104,10 @@ def world(
             "most_lives": lives,
             "random_start": bool(random_start_player),
             "permute": bool(permute),
+            "sad": bool(sad),
         },
         action_names=move_names(p, h, c, r),
-        limits={"given": (0, 1), "bomb": (0, len(BOMBS) - 1), "random_start": (0, 1), "permute": (0, 1)},
+        limits={"given": (0, 1), "bomb": (0, len(BOMBS) - 1), "random_start": (0, 1), "permute": (0, 1), "sad": (0, 1)},
         picture=picture,
         check_levels=check_decks,
     )
@@ -118,6 +124,7 @@ def level_fields(ranks: int, deck: int) -> list[tuple[Any, ...]]:
         ("most_lives", "i1"),
         ("random_start", "i1"),
         ("permute", "i1"),
+        ("sad", "i1"),
     ]
 
 
@@ -136,6 +143,7 @@ def state_fields(p: int, h: int, c: int, r: int, deck: int) -> list[tuple[Any, .
         ("order", "i1", (p, c)),  # order[q, k]: the colour that q sees as its k-th
         ("place", "i1", (p, c)),  # its inverse
         ("last", "i2", (9,)),
+        ("meant", "i2", (9,)),  # what the mover thought best, in the same form
         ("drawn", "i2"),
         ("info", "i1"),
         ("lives", "i1"),
@@ -165,7 +173,7 @@ def check_decks(world: World, rows: Any) -> None:
     if len(wrong):
         cards = ", ".join(f"{n} x {card}" for card, n in zip(*np.unique(wanted, return_counts=True), strict=True))
         raise UsageError(f"level {wrong[0]}: deck {rows['deck'][wrong[0]].tolist()} is not the game's; allowed are orders of {cards}")
-    for name in ("copies", "most_info", "most_lives"):
+    for name in ("copies", "most_info", "most_lives", "sad"):
         if (rows[name] != np.asarray(world.default[name])).any():
             raise UsageError(f"level field {name!r} shapes what is seen: make a world with it instead")
 
@@ -183,6 +191,7 @@ def reset(w):
         w.gone[k] = 0
     for k in range(w.last.shape[0]):
         w.last[k] = 0
+        w.meant[k] = 0
     w.drawn, w.score, w.shuffle = 0, 0, not w.given
     w.info, w.lives, w.turns_left = w.most_info, w.most_lives, players
     for q in range(players):
@@ -246,30 +255,34 @@ def lose(w, q, slot):
 
 
 @rule
-def hint(w, q, colour, value):
-    """Name all of player q's cards of a colour (or rank); returns the slots touched, as bits."""
-    colours, ranks, touched, named = w.fireworks.shape[0], w.copies.shape[0], 0, 0
+def named(w, colour, value):
+    """All cards of a colour (or rank), as bits."""
+    colours, ranks, found = w.fireworks.shape[0], w.copies.shape[0], 0
     if colour:
-        named = ((1 << ranks) - 1) << (value * ranks)
-    else:
-        for k in range(colours):
-            named |= 1 << (k * ranks + value)
-    others = ((1 << (colours * ranks)) - 1) ^ named
+        return ((1 << ranks) - 1) << (value * ranks)
+    for k in range(colours):
+        found |= 1 << (k * ranks + value)
+    return found
+
+
+@rule
+def hint(w, q, colour, value):
+    """Name all of player q's cards of a colour (or rank)."""
+    some = named(w, colour, value)
+    others = ((1 << w.discarded.shape[0]) - 1) ^ some
     for k in range(w.hand.shape[1]):
         card = int(w.hand[q, k])
         if card < 0:
             continue
-        touch = named >> card & 1 == 1
+        touch = some >> card & 1 == 1
         if touch:
-            touched |= 1 << k
             w.told[q, k] = int(w.told[q, k]) | (1 if colour else 2)
-        w.cards[q, k] = int(w.cards[q, k]) & (named if touch else others)
+        w.cards[q, k] = int(w.cards[q, k]) & (some if touch else others)
         mask = (1 << value) if touch else 255 ^ (1 << value)
         if colour:
             w.colours[q, k] = int(w.colours[q, k]) & mask
         else:
             w.ranks[q, k] = int(w.ranks[q, k]) & mask
-    return touched
 
 
 @rule
@@ -284,40 +297,60 @@ def discard(w, card):
 
 
 @rule
+def describe(w, me, move, told):
+    """What everybody sees of a move that player `me` makes now, without making it: the entries of `told` (see `hanabi_view`)."""
+    players, size = w.hand.shape
+    colours, ranks = w.fireworks.shape[0], w.copies.shape[0]
+    for k in range(told.shape[0]):
+        told[k] = 0
+    told[ACTOR] = me
+    if move < 2 * size:
+        card = int(w.hand[me, move % size])
+        told[KIND], told[SLOT], told[CARD] = DISCARD if move < size else PLAY, move % size, card
+        if move >= size and w.fireworks[card // ranks] == card % ranks:
+            told[SCORED] = 1
+            told[GAINED] = card % ranks == ranks - 1 and w.info < w.most_info
+        return
+    k = move - 2 * size
+    colour = k < (players - 1) * colours
+    if not colour:
+        k -= (players - 1) * colours
+    each = colours if colour else ranks
+    target, value, touched = (me + 1 + k // each) % players, k % each, 0
+    if colour:
+        value = int(w.order[me, value])
+    some = named(w, colour, value)
+    for slot in range(size):
+        card = int(w.hand[target, slot])
+        if card >= 0 and some >> card & 1:
+            touched |= 1 << slot
+    told[KIND], told[TARGET], told[VALUE], told[TOUCHED] = COLOUR if colour else RANK, target, value, touched
+
+
+@rule
 def step(w, action, reward):
     """The mover moves; all are paid the difference in score."""
     players, size = w.hand.shape
     colours, ranks = w.fireworks.shape[0], w.copies.shape[0]
     me, before, final = int(w.mover), int(w.score), w.drawn >= w.pile.shape[0]
-    move = int(action[me])
-    for k in range(w.last.shape[0]):
-        w.last[k] = 0
-    w.last[ACTOR] = me
-    if move < 2 * size:
-        slot = move % size
-        card = int(w.hand[me, slot])
-        w.last[SLOT], w.last[CARD] = slot, card
-        if move < size:
-            w.last[KIND] = DISCARD
+    moves = 2 * size + (players - 1) * (colours + ranks)
+    move, meant = int(action[me]) % moves, int(action[me]) // moves - 1
+    if w.sad:
+        describe(w, me, meant if meant >= 0 else move, w.meant)
+    describe(w, me, move, w.last)
+    kind = int(w.last[KIND])
+    if kind < COLOUR:
+        slot, card = int(w.last[SLOT]), int(w.last[CARD])
+        if kind == DISCARD:
             w.info += 1
             discard(w, card)
         else:
-            w.last[KIND] = PLAY
-            play(w, card, ranks)
+            play(w, card)
         lose(w, me, slot)
         if w.lives > 0 and w.score < colours * ranks:
             draw(w, me, size - 1)
     else:
-        k = move - 2 * size
-        colour = k < (players - 1) * colours
-        if not colour:
-            k -= (players - 1) * colours
-        each = colours if colour else ranks
-        target, value = (me + 1 + k // each) % players, k % each
-        if colour:
-            value = int(w.order[me, value])
-        w.last[KIND], w.last[TARGET], w.last[VALUE] = COLOUR if colour else RANK, target, value
-        w.last[TOUCHED] = hint(w, target, colour, value)
+        hint(w, int(w.last[TARGET]), kind == COLOUR, int(w.last[VALUE]))
         w.info -= 1
     if final:
         w.turns_left -= 1
@@ -330,16 +363,12 @@ def step(w, action, reward):
 
 
 @rule
-def play(w, card, ranks):
+def play(w, card):
     """A card is the next of its firework, or costs a life."""
-    colour = card // ranks
-    if w.fireworks[colour] == card % ranks:
-        w.fireworks[colour] += 1
+    if w.last[SCORED]:
+        w.fireworks[card // w.copies.shape[0]] += 1
         w.score += 1
-        w.last[SCORED] = 1
-        if w.fireworks[colour] == ranks and w.info < w.most_info:
-            w.info += 1
-            w.last[GAINED] = 1
+        w.info += w.last[GAINED]
     else:
         w.lives -= 1
         discard(w, card)

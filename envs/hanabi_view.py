@@ -1,24 +1,39 @@
 """What a player of Hanabi sees, as bits: the canonical encoding of the Hanabi Learning Environment (Bard et al. 2020).
 
 In order: the others' cards and which hands are short; the deck, fireworks, information and life tokens; the discards; the last move; and
-what hints have told of every card. Players are counted from the one who looks, colours in the order in which it sees them.
+what hints have told of every card; and, for simplified action decoding (SAD, Hu & Foerster 2020), the move that its maker thought best,
+encoded as the last move is. Players are counted from the one who looks, colours in the order in which it sees them.
 """
 
+from itertools import accumulate
+
 from interplay.envs.bits import emit, finish
+from interplay.envs.core import Section
 from interplay.envs.rule import rule
 
-# What a world remembers of its last move: entries of `w.last`, and the kinds of move (0: none yet).
+# What a world remembers of its last move: entries of `w.last` (and of `w.meant`), and the kinds of move (0: none yet).
 ACTOR, KIND, TARGET, VALUE, TOUCHED, SLOT, CARD, SCORED, GAINED = range(9)
 PLAY, DISCARD, COLOUR, RANK = range(1, 5)
 
 
-def features(players: int, hand: int, colours: int, ranks: int, deck: int, info: int, lives: int) -> int:
-    """The number of bits: 658, 956, 1041 and 1280 for the full game of 2 to 5 players."""
+def sections(players: int, hand: int, colours: int, ranks: int, deck: int, info: int, lives: int, sad: bool) -> tuple[Section, ...]:
+    """The parts of a view. Without `meant` they have 658, 956, 1041 and 1280 bits in the full game of 2 to 5 players."""
     cards = colours * ranks
-    hands = (players - 1) * hand * cards + players
-    board = deck - players * hand + cards + info + lives
     last = 2 * players + 4 + colours + ranks + 2 * hand + cards + 2
-    return hands + board + deck + last + players * hand * (cards + colours + ranks)
+    widths = {
+        "hands": (players - 1) * hand * cards,
+        "short": players,
+        "deck": deck - players * hand,
+        "fireworks": cards,
+        "info": info,
+        "lives": lives,
+        "discards": deck,
+        "last": last,
+        "knowledge": players * hand * (cards + colours + ranks),
+        "meant": last if sad else 0,
+    }
+    ends = list(accumulate(widths.values()))
+    return tuple(Section(name, end - width, end) for (name, width), end in zip(widths.items(), ends, strict=True) if width)
 
 
 @rule
@@ -27,8 +42,10 @@ def observe(w, p, out):
     to = hands(w, p, out, (0, 0, 0))
     to = board(w, p, out, to)
     to = discards(w, p, out, to)
-    to = last_move(w, p, out, to)
+    to = move_seen(w, p, w.last, out, to)
     to = knowledge(w, p, out, to)
+    if w.sad:
+        to = move_seen(w, p, w.meant, out, to)
     finish(out, to)
 
 
@@ -87,20 +104,20 @@ def discards(w, p, out, to):
 
 
 @rule
-def last_move(w, p, out, to):
+def move_seen(w, p, made, out, to):
     """Who moved, how, to whom (both counted from p), what was named and where, which card it was, whether it scored or won a token."""
     players, size = w.hand.shape
-    kind, value = int(w.last[KIND]), int(w.last[VALUE])
+    kind, value = int(made[KIND]), int(made[VALUE])
     moved, hinting = kind > 0, kind >= COLOUR
-    to = emit(out, to, 1 << (int(w.last[ACTOR]) - p + players) % players if moved else 0, players)
+    to = emit(out, to, 1 << (int(made[ACTOR]) - p + players) % players if moved else 0, players)
     to = emit(out, to, (1 << kind) >> 1, 4)
-    to = emit(out, to, 1 << (int(w.last[TARGET]) - p + players) % players if hinting else 0, players)
+    to = emit(out, to, 1 << (int(made[TARGET]) - p + players) % players if hinting else 0, players)
     to = emit(out, to, 1 << int(w.place[p, value]) if kind == COLOUR else 0, w.fireworks.shape[0])
     to = emit(out, to, 1 << value if kind == RANK else 0, w.copies.shape[0])
-    to = emit(out, to, int(w.last[TOUCHED]), size)
-    to = emit(out, to, 1 << int(w.last[SLOT]) if moved and not hinting else 0, size)
-    to = emit(out, to, seen(w, p, int(w.last[CARD])) if moved and not hinting else 0, w.discarded.shape[0])
-    return emit(out, to, int(w.last[SCORED]) | int(w.last[GAINED]) << 1, 2)
+    to = emit(out, to, int(made[TOUCHED]), size)
+    to = emit(out, to, 1 << int(made[SLOT]) if moved and not hinting else 0, size)
+    to = emit(out, to, seen(w, p, int(made[CARD])) if moved and not hinting else 0, w.discarded.shape[0])
+    return emit(out, to, int(made[SCORED]) | int(made[GAINED]) << 1, 2)
 
 
 @rule

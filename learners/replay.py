@@ -9,6 +9,7 @@ player of two-player Hanabi (84 observation, 3 legal moves, 1 move, 4 reward).
 """
 
 from dataclasses import dataclass, fields
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -54,6 +55,14 @@ class Games:
         return Games(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(Games)})
 
 
+class Drawn(NamedTuple):
+    """A draw from replay: slots `[E]`, their games, and importance weights `[E]` float32."""
+
+    slot: Tensor
+    games: Games
+    weight: Tensor
+
+
 def unpack_moves(legal: Tensor, actions: int) -> Tensor:
     """What is possible, with waiting last, `[..., actions + 1]` bool, from the bits that `Games` holds."""
     return possible(unpack(legal, actions).to(torch.bool), None, None, legal[..., 0], actions)
@@ -79,7 +88,7 @@ class Window:
     def steps(self, tr: Trajectory) -> dict[str, Tensor]:
         """A trajectory's turns `[T, B, A, ...]` as `Games` keeps them."""
         moves = possible(tr.legal, tr.acting, tr.alive, tr.action, self.spec.actions)
-        move = torch.where(moves[..., -1], self.spec.actions, tr.action)
+        move = torch.where(moves[..., -1], self.spec.actions, tr.action % self.spec.actions)  # a further number may ride on it
         small = torch.uint8 if self.spec.actions < 256 else torch.int16
         return {"obs": tr.obs, "legal": pack(moves[..., :-1]), "move": move.to(small), "reward": tr.reward}
 
@@ -128,6 +137,30 @@ def _where(inside: Tensor, x: Tensor) -> Tensor:
     return x.masked_fill_(~inside.view(*inside.shape, *[1] * (x.ndim - 2)), 0)
 
 
+class Store(Protocol):
+    """Where a learner's games are, in this process or in another."""
+
+    def add(self, trajectory: Trajectory) -> tuple[int, int]:
+        """Keep the games that end in a trajectory; returns how many there were, and how many are kept in all."""
+        ...
+
+    def draw(self, count: int, draws: list[int]) -> list[Drawn]:
+        """For each number in `draws`, `count` games by priority, keyed by that number."""
+        ...
+
+    def reprioritise(self, slot: Tensor, priority: Tensor) -> None:
+        """Set priorities."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from `state_dict()`."""
+        ...
+
+
 class Replay:
     """The last `capacity` games, drawn by priority.
 
@@ -158,11 +191,11 @@ class Replay:
         """Bytes of memory that the store addresses."""
         return 0 if self.games is None else sum(getattr(self.games, f.name).nbytes for f in fields(Games))
 
-    def add(self, trajectory: Trajectory) -> int:
-        """Keep the games that end in a trajectory; returns how many there were."""
+    def add(self, trajectory: Trajectory) -> tuple[int, int]:
+        """Keep the games that end in a trajectory; returns how many there were, and how many are kept in all."""
         games = self.window.push(trajectory)
         if games is None:
-            return 0
+            return 0, len(self)
         self._allocate(games)
         store, count = self.games, len(games.length)
         assert store is not None
@@ -174,7 +207,7 @@ class Replay:
         store.length[slot], store.truncated[slot] = games.length[new], games.truncated[new]
         self.priority[slot] = float(self.priority.max()) or 1.0
         self.added += count
-        return count
+        return count, len(self)
 
     def _allocate(self, like: Games) -> None:
         if self.games is not None:
@@ -184,15 +217,19 @@ class Replay:
         self.games = Games(**room, **per_game)
         self.priority = torch.zeros(self.capacity, dtype=torch.float64, device=like.length.device)
 
-    def sample(self, count: int, draw: int) -> tuple[Tensor, Games, Tensor]:
-        """Slots `[count]`, their games, and importance weights `[count]`, drawn with replacement, keyed by `draw`."""
+    def draw(self, count: int, draws: list[int]) -> list[Drawn]:
+        """For each number in `draws`, `count` games by priority, keyed by that number."""
+        return [self.sample(count, draw) for draw in draws]
+
+    def sample(self, count: int, draw: int) -> Drawn:
+        """Some games by priority, with replacement, keyed by `draw`."""
         assert self.games is not None
         heap = self.priority[: len(self)] ** self.alpha
         edges = heap.cumsum(0)
         high, low = streams.units(self.seed, dice.SHUFFLE, 0, draw, (count, 2), heap.device).to(torch.float64).unbind(1)
         at = torch.searchsorted(edges, (high + low * 2.0**-24) * edges[-1], right=True).clamp(max=len(self) - 1)  # rounding
         weight = (len(self) * heap[at] / edges[-1]) ** -self.beta
-        return at, self.games.pick(at), (weight / weight.max()).to(torch.float32)
+        return Drawn(at, self.games.pick(at), (weight / weight.max()).to(torch.float32))
 
     def reprioritise(self, slot: Tensor, priority: Tensor) -> None:
         """Set priorities (at least 1e-6, so that no game is lost)."""

@@ -1,7 +1,10 @@
 """Recurrent duelling Q-networks: what each move is worth to an agent that remembers all it has seen of the game."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,10 +22,16 @@ class QNetworkConfig:
     Attributes:
         hidden: widths of the perceptron's layers.
         recurrent: width of the GRU.
+        public: the GRU remembers only what all players see, and what the heads read is its state times a perceptron's view of everything:
+            so its memory stays true when a hand is exchanged (Hu et al. 2021, OBL).
+        encoding: what it reads: the view's zeros and ones as they are, or, of Hanabi, with beliefs in place of what hints leave possible
+            ("v0", see `policies.hanabi_belief`).
     """
 
     hidden: tuple[int, ...] = (128,)
     recurrent: int = 128
+    public: bool = False
+    encoding: Literal["bits", "v0"] = "bits"
 
 
 def possible(legal: Tensor | None, acting: Tensor | None, alive: Tensor | None, action: Tensor, actions: int) -> Tensor:
@@ -54,12 +63,24 @@ class QNetwork:
         spec: what is seen and done; waiting is move number `spec.actions`.
         members: P.
         seed: member m is initialised from (seed, m) alone: orthogonal weights (gain sqrt 2, GRU 1, heads 0.1), zero biases.
+        encode: makes numbers `[..., features]` of views `[..., features]`; None for the views themselves.
+        guesses: outputs of a further head, for an auxiliary task.
     """
 
-    def __init__(self, config: QNetworkConfig, spec: Spec, members: int = 1, seed: int = 0, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        config: QNetworkConfig,
+        spec: Spec,
+        members: int = 1,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        encode: Callable[[Tensor], Tensor] | None = None,
+        guesses: int = 0,
+    ) -> None:
         if config.recurrent < 1 or spec.continuous:
             raise UsageError(f"recurrent is {config.recurrent}; allowed are whole numbers from 1, and worlds whose actions are discrete")
-        self.config, self.spec, self.members = config, spec, members
+        self.config, self.spec, self.members, self.encode, self.guesses = config, spec, members, encode, guesses
+        self.public = spec.section("hands").stop if config.public else 0  # from there on all players see the same
         self.shapes = self._layout()
         self.flat = torch.zeros(members, sum(math.prod(s) for s in self.shapes.values()), device=device)
         sizes = [math.prod(s) for s in self.shapes.values()]
@@ -70,24 +91,36 @@ class QNetwork:
     def _layout(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of one member's weights."""
         shapes: dict[str, tuple[int, ...]] = {}
-        width, h = math.prod(self.spec.observation), self.config.recurrent
-        for k, n in enumerate(self.config.hidden):
-            shapes[f"{k}.weight"], shapes[f"{k}.bias"] = (width, n), (1, n)
-            width = n
+        seen, h = math.prod(self.spec.observation), self.config.recurrent
+        towers = {"": (seen - self.public, self.config.hidden)}
+        if self.public:
+            towers["private."] = (seen, (*self.config.hidden, h))
+        for prefix, (width, widths) in towers.items():
+            for k, (m, n) in enumerate(pairwise((width, *widths))):
+                shapes[f"{prefix}{k}.weight"], shapes[f"{prefix}{k}.bias"] = (m, n), (1, n)
+        width = self.config.hidden[-1] if self.config.hidden else seen - self.public
         shapes["gru.input"], shapes["gru.hidden"] = (3 * h, width), (3 * h, h)
         shapes["gru.input_bias"], shapes["gru.hidden_bias"] = (3 * h,), (3 * h,)
         shapes["head.weight"], shapes["head.bias"] = (h, self.spec.actions + 2), (1, self.spec.actions + 2)
+        if self.guesses:
+            shapes["guess.weight"], shapes["guess.bias"] = (h, self.guesses), (1, self.guesses)
         return shapes
 
     @torch.no_grad()
     def _initialise(self, seed: int) -> None:
-        gains = {"gru.input": 1.0, "gru.hidden": 1.0, "head.weight": 0.1}
+        gains = {"gru.input": 1.0, "gru.hidden": 1.0, "head.weight": 0.1, "guess.weight": 0.1}
         for m in range(self.members):
             rng = torch.Generator().manual_seed(seed * 1_000_003 + m)
             for name, shape in self.shapes.items():
                 if not name.endswith("bias"):
                     drawn = torch.nn.init.orthogonal_(torch.empty(shape), gains.get(name, math.sqrt(2)), generator=rng)
                     self.weights[name][m].copy_(drawn)
+
+    def twin(self) -> "QNetwork":
+        """A network of its own with the same weights."""
+        twin = QNetwork(self.config, self.spec, self.members, device=self.flat.device, encode=self.encode, guesses=self.guesses)
+        twin.load(self.flat)
+        return twin
 
     @torch.no_grad()
     def load(self, flat: Tensor) -> None:
@@ -99,29 +132,55 @@ class QNetwork:
         grads = torch.autograd.grad(loss, list(self.weights.values()), materialize_grads=True)
         return torch.cat([g.flatten(1) for g in grads], 1)
 
-    def q(self, obs: Tensor, moves: Tensor, carry: Tensor | None = None, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Values `[P, T, R, actions + 1]` of all moves (of impossible ones: meaningless), and recurrent states `[P, T, R, H]`.
+    def remember(self, obs: Tensor, carry: Tensor | None = None, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What the heads read, and recurrent states, both `[P, T, R, H]`.
 
         Args:
             obs: `[P, T, R, *observation]`, packed where the spec says so.
-            moves: `[P, T, R, actions + 1]` bool, what is possible (`possible`).
             carry: `[P, R, H]` before the first turn; None for zeros.
             keep: `[P, T, R]` bool, False where a game starts with that turn; None for all True.
         """
         w, (members, turns, rows) = self.weights, obs.shape[:3]
         if self.spec.packed:
             obs = unpack(obs, self.spec.observation[0])
+        if self.encode:
+            obs = self.encode(obs)
         x = obs.reshape(members, turns * rows, -1).to(torch.float32)
-        hidden = [w[f"{k}.{part}"] for k in range(len(self.config.hidden)) for part in ("weight", "bias")]
-        if hidden:
-            x = perceptron(x, hidden, "relu", False)
+        known = self._perceptron("", x[..., self.public :].contiguous() if self.public else x, self.config.hidden)
         if carry is None:
             carry = torch.zeros(members, rows, self.config.recurrent, device=x.device)
         gru = [w[f"gru.{part}"] for part in ("input", "hidden", "input_bias", "hidden_bias")]
-        states = gru_scan(x.unflatten(1, (turns, rows)), carry, keep, gru)
-        out = perceptron(states.flatten(1, 2), [w["head.weight"], w["head.bias"]], "relu", True).unflatten(1, (turns, rows))
+        states = gru_scan(known.unflatten(1, (turns, rows)), carry, keep, gru)
+        if self.public:
+            return self._perceptron("private.", x, (*self.config.hidden, self.config.recurrent)).view_as(states) * states, states
+        return states, states
+
+    def _perceptron(self, prefix: str, x: Tensor, widths: tuple[int, ...]) -> Tensor:
+        """Layers `[P, R, m]` to `[P, R, widths[-1]]`."""
+        weights = [self.weights[f"{prefix}{k}.{part}"] for k in range(len(widths)) for part in ("weight", "bias")]
+        return perceptron(x, weights, "relu", False) if weights else x
+
+    def values(self, features: Tensor, moves: Tensor) -> Tensor:
+        """Values `[P, T, R, actions + 1]` of all moves (of impossible ones: meaningless) from what the heads read.
+
+        Args:
+            features: `[P, T, R, H]` (see `remember`).
+            moves: `[P, T, R, actions + 1]` bool, what is possible (`possible`).
+        """
+        weights = [self.weights["head.weight"], self.weights["head.bias"]]
+        out = perceptron(features.flatten(1, 2), weights, "relu", True).unflatten(1, features.shape[1:3])
         advantage, value = out[..., :-1], out[..., -1:]
-        return value + advantage - (advantage * moves).sum(-1, keepdim=True) / moves.sum(-1, keepdim=True), states
+        return value + advantage - (advantage * moves).sum(-1, keepdim=True) / moves.sum(-1, keepdim=True)
+
+    def q(self, obs: Tensor, moves: Tensor, carry: Tensor | None = None, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Values of all moves and recurrent states (see `values` and `remember`)."""
+        features, states = self.remember(obs, carry, keep)
+        return self.values(features, moves), states
+
+    def guess(self, features: Tensor) -> Tensor:
+        """The auxiliary head: `[P, T, R, guesses]` from what the heads read."""
+        weights = [self.weights["guess.weight"], self.weights["guess.bias"]]
+        return perceptron(features.flatten(1, 2), weights, "relu", True).unflatten(1, features.shape[1:3])
 
 
 def best(q: Tensor, moves: Tensor) -> Tensor:

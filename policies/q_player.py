@@ -34,11 +34,12 @@ class ExploreConfig:
 class QPlayer:
     """Takes the best move, or, with a probability that belongs to the world and the agent, any legal one.
 
-    What it remembers is the GRU's state. A waiting agent's action is 0, which worlds ignore. A `greedy` player never explores.
+    What it remembers is the GRU's state. A waiting agent's action is 0, which worlds ignore. A `greedy` player never explores. One that
+    `tells` also says which move it thinks best (simplified action decoding: see `envs.hanabi`).
     """
 
-    def __init__(self, network: QNetwork, explore: ExploreConfig | None = None, greedy: bool = False) -> None:
-        self.network, self.explore, self.greedy = network, explore or ExploreConfig(), greedy
+    def __init__(self, network: QNetwork, explore: ExploreConfig | None = None, greedy: bool = False, tells: bool = False) -> None:
+        self.network, self.explore, self.greedy, self.tells = network, explore or ExploreConfig(), greedy, tells
 
     def load(self, weights: dict[str, Tensor]) -> None:
         """Take over `{"flat": [1, D]}`."""
@@ -69,5 +70,7 @@ class QPlayer:
             any_legal = (may.cumsum(-1) > pick.unsqueeze(-1)).to(torch.uint8).argmax(-1)
             greedy, action = action, torch.where(coin < rates, any_legal, action)
             chance = (1 - rates) * (action == greedy) + rates / count.clamp(min=1)
+            if self.tells:
+                action = action + env.spec.actions * (1 + greedy)
         waits = moves[..., -1]
         return action.masked_fill(waits, 0), chance.masked_fill(waits, 1).log(), seats(states)

@@ -113,7 +113,7 @@ def test_a_missing_trajectory_costs_the_games_under_way_only():
 def test_the_ring_keeps_the_newest_games():
     parts = stream(6, 8, 10, seed=1)
     replay, expected = Replay(SPEC, capacity=17, length=10), [g for part in slow_games(parts, 10) for g in part]
-    assert sum(replay.add(tr) for tr in parts) == len(expected) > 40
+    assert sum(replay.add(tr)[0] for tr in parts) == len(expected) > 40
     assert len(replay) == 17 and replay.games is not None
     first = len(expected) - 17
     order = torch.tensor([(first + k) % 17 for k in range(17)])
@@ -215,15 +215,21 @@ def two_turns() -> Games:
     )
 
 
+def fresh(network: QNetwork, config: QConfig, optim: AdamConfig, seed: int = 0, threads: int = 1) -> QLearner:
+    """A learner with a replay of its own."""
+    store = Replay(network.spec, config.capacity, config.length, config.alpha, config.beta, seed)
+    return QLearner(network, config, optim, store, threads)
+
+
 @pytest.mark.parametrize("method", ["vdn", "iql"])
 def test_double_q_and_the_sum_golden(method, monkeypatch):
     spec = Spec((30,), 2, masks=True, turns=True, packed=True)
-    learner = QLearner(QNetwork(TINY, spec), QConfig(method, gamma=0.5, n_step=1), AdamConfig())
+    learner = fresh(QNetwork(TINY, spec), QConfig(method, gamma=0.5, n_step=1), AdamConfig())
     ours = torch.tensor([[[[1.0, 9, 9], [9, 9, 0.5]], [[9, 9, 3], [5, 7, 9]]]])  # impossible moves look good
     theirs = torch.tensor([[[[0.0, 0, 0], [0, 0, 0]], [[9, 9, 4], [6, 2, 9]]]])
-    monkeypatch.setattr(learner.network, "q", lambda *_: (ours, None))
+    monkeypatch.setattr(learner.network, "values", lambda *_: ours)
     monkeypatch.setattr(learner.target, "q", lambda *_: (theirs, None))
-    chosen, target, valid = learner.errors(two_turns())
+    chosen, target, valid, _ = learner.errors(two_turns())
     assert valid.all()
     if method == "vdn":
         assert chosen.flatten().tolist() == [1.5, 10.0]
@@ -242,7 +248,7 @@ def test_a_lone_agent_learns_the_same_by_either_method():
     """With two agents the methods differ even where one acts at a time: VDN adds the value of who waits to what is learned."""
     states = []
     for method in ("iql", "vdn"):
-        learner = QLearner(QNetwork(TINY, SPEC), QConfig(method, batch=8, capacity=50, length=10, warmup=5, updates=2), AdamConfig(1e-2))
+        learner = fresh(QNetwork(TINY, SPEC), QConfig(method, batch=8, capacity=50, length=10, warmup=5, updates=2), AdamConfig(1e-2))
         for tr in stream(4, 8, 6, seed=4, agents=1):
             learner.update(tr)
         states.append(learner.policy()["flat"].clone())
@@ -293,7 +299,7 @@ def plain_loss(learner: QLearner, w: dict[str, Tensor], games: Games, weight: Te
 def test_gradient_is_autograds(method, monkeypatch):
     monkeypatch.setattr("interplay.learners.q_learning.CHUNK", 60)  # several chunks
     network = QNetwork(TINY, SPEC, seed=1)
-    learner = QLearner(network, QConfig(method, gamma=0.9, batch=24, length=10), AdamConfig())
+    learner = fresh(network, QConfig(method, gamma=0.9, batch=24, length=10), AdamConfig())
     learner.target.load(QNetwork(TINY, SPEC, seed=2).flat)
     for tr in stream(6, 8, 6, seed=1):
         learner.replay.add(tr)
@@ -373,7 +379,7 @@ def test_play_is_keyed_by_world():
 
 def trained(threads: int, parts: list[Trajectory], method: str = "vdn") -> QLearner:
     config = QConfig(method, batch=40, capacity=60, length=10, warmup=20, updates=3, target_every=4)  # type: ignore[arg-type]
-    learner = QLearner(QNetwork(TINY, SPEC, seed=7), config, AdamConfig(1e-2), seed=3, threads=threads)
+    learner = fresh(QNetwork(TINY, SPEC, seed=7), config, AdamConfig(1e-2), seed=3, threads=threads)
     for tr in parts:
         learner.update(tr)
     return learner
@@ -404,9 +410,9 @@ def test_target_network_is_copied_on_time():
     learner = trained(1, stream(8, 6, 3, seed=8))
     config = learner.config
     while learner.steps % config.target_every:
-        learner.step()
+        learner.step(*learner.replay.draw(learner.config.batch, [learner.steps]))
     assert torch.equal(learner.target.flat, learner.network.flat)
-    learner.step()
+    learner.step(*learner.replay.draw(learner.config.batch, [learner.steps]))
     assert not torch.equal(learner.target.flat, learner.network.flat)
 
 
@@ -425,7 +431,7 @@ def test_vdn_learns_hanabi_very_small():
     env = make("hanabi-very-small", 128, bomb="minus-one")
     shape = QNetworkConfig((64,), 64)
     config = QConfig("vdn", batch=64, capacity=8192, length=32, warmup=1000, updates=2, target_every=15)
-    learner = QLearner(QNetwork(shape, env.spec), config, AdamConfig(2e-3, 1.5e-5, 5.0))
+    learner = fresh(QNetwork(shape, env.spec), config, AdamConfig(2e-3, 1.5e-5, 5.0))
     player = QPlayer(QNetwork(shape, env.spec), ExploreConfig(base=0.4))
     carry, before = player.start(env), score(learner)
     for r in range(250):

@@ -85,16 +85,17 @@ def test_a_killed_learner_is_restored_from_the_last_checkpoint(cluster, tmp_path
     assert [row["update"] for row in rows] == [row["update"] for row in plain]  # what was learned twice is counted once
 
 
-def test_a_killed_meta_learner_is_restored_too(cluster, tmp_path):
+@pytest.mark.parametrize(("kind", "actor"), [("mfos-self", "meta"), ("replay", "replay"), ("replay", "learner")])
+def test_a_killed_actor_is_restored_too(cluster, tmp_path, kind, actor):
     events = []
 
     def watch(runner, row):
         events.extend([row["event"]] if "event" in row else [])
         if row.get("update") == 4 and not events:
-            os.kill(pid_of(runner.meta), signal.SIGKILL)
+            os.kill(pid_of(getattr(runner, actor)), signal.SIGKILL)
 
-    here, _, _ = train(tmp_path / "local", experiment("mfos-self"))
-    there, _, _ = over_ray(tmp_path / "ray", experiment("mfos-self"), watch)
+    here, _, _ = train(tmp_path / "local", experiment(kind))
+    there, _, _ = over_ray(tmp_path / "ray", experiment(kind), watch)
     assert events and here == there
 
 

@@ -1,0 +1,91 @@
+"""What views of Hanabi tell of hands: beliefs in place of possibilities, and what one's own cards are good for."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interplay.envs import hanabi
+from interplay.envs.bits import unpack
+from interplay.envs.core import Section, UsageError, World
+
+PLAYABLE, USELESS, OTHER = range(3)
+
+
+class Table(NamedTuple):
+    """What is public on the table, as float32 `[..., colours, ranks]`: copies of each card in play and in hands, whether it is played,
+    and whether it can never score any more (played, or above a rank of which all copies lie on the discards)."""
+
+    remaining: Tensor
+    played: Tensor
+    useless: Tensor
+
+
+class Reader:
+    """Reads views of one world of Hanabi, in whatever order of colours they are."""
+
+    def __init__(self, world: World) -> None:
+        if world.rules is not hanabi:
+            raise UsageError(f"world {world.name!r} is not Hanabi: encoding 'v0' and the auxiliary task are about its cards")
+        fields, copies = world.record.fields, np.asarray(world.default["copies"])
+        assert fields is not None
+        (self.players, self.size), (self.colours,), (self.ranks,) = (fields[name][0].shape for name in ("hand", "fireworks", "copies"))
+        self.cards = self.colours * self.ranks
+        self.copies = torch.from_numpy(copies.astype(np.float32))
+        slot = np.repeat(np.arange(self.cards), np.tile(copies, self.colours))
+        self.counted = torch.nn.functional.one_hot(torch.from_numpy(slot), self.cards).to(torch.float32)  # [deck, cards]
+        self.sections: dict[str, Section] = {s.name: s for s in world.sections}
+
+    def part(self, bits: Tensor, name: str) -> Tensor:
+        """A section of views."""
+        at = self.sections[name]
+        return bits[..., at.start : at.stop]
+
+    def table(self, bits: Tensor) -> Table:
+        """What views `[..., features]` show of the table."""
+        copies, grid = self.copies.to(bits.device), (self.colours, self.ranks)
+        tops = self.part(bits, "fireworks").to(torch.float32).unflatten(-1, grid)
+        played = tops.flip(-1).cumsum(-1).flip(-1)
+        discarded = (self.part(bits, "discards").to(torch.float32) @ self.counted.to(bits.device)).unflatten(-1, grid)
+        lost = (discarded == copies) & (played == 0)
+        return Table(copies - discarded - played, played, ((lost.cumsum(-1) > 0) | (played > 0)).to(torch.float32))
+
+
+class V0(Reader):
+    """Views with beliefs: in place of the bits that say which cards hints leave possible stand their probabilities,
+
+        b(card) = possible(card) n(card) / sum over cards of possible n,     n: copies that are neither played nor discarded
+
+    which look at no other slot and at nobody's hand, so that all players hold the same ones (Bard et al. 2020's "V0" of Foerster et al.
+    2019). Empty slots stay zero.
+    """
+
+    def __call__(self, bits: Tensor) -> Tensor:
+        """Numbers `[..., features]` float32 from zeros and ones of that shape."""
+        out, at = bits.to(torch.float32), self.sections["knowledge"]
+        if out.data_ptr() == bits.data_ptr():
+            out = out.clone()
+        slots = out[..., at.start : at.stop].unflatten(-1, (self.players * self.size, -1))[..., : self.cards]
+        weight = slots * self.table(bits).remaining.flatten(-2).unsqueeze(-2)
+        slots.copy_(weight / weight.sum(-1, keepdim=True).clamp(min=1))
+        return out
+
+
+class OwnCards(Reader):
+    """What everybody's own cards are good for, which the next player sees: the answers of the auxiliary task of Hu & Foerster 2020."""
+
+    def __call__(self, obs: Tensor) -> Tensor:
+        """Answers `[..., A, slots]` int64: 0 playable, 1 useless, 2 neither, -1 where there is no card.
+
+        Args:
+            obs: packed views `[..., A, bytes]` of all players at one moment.
+        """
+        bits = unpack(obs.roll(-1, dims=-2), self.sections["discards"].stop)  # row a: as player a + 1 sees it
+        table = self.table(bits)
+        hand = self.part(bits, "hands").to(torch.float32).unflatten(-1, (self.players - 1, self.size, self.cards))[..., -1, :, :]
+        below = torch.nn.functional.pad(table.played, (1, 0), value=1.0)[..., :-1]
+        playable = ((below > 0) & (table.played == 0)).to(torch.float32)
+        has = lambda kind: (hand @ kind.flatten(-2).unsqueeze(-1)).squeeze(-1) > 0
+        answer = torch.where(has(table.useless), USELESS, OTHER).masked_fill(has(playable), PLAYABLE)
+        return answer.masked_fill(hand.sum(-1) == 0, -1)
