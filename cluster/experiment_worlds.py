@@ -101,16 +101,23 @@ class WorldExperiment(Experiment):
 
 @dataclass(frozen=True)
 class PPOExperiment(WorldExperiment):
-    """Independent PPO agents (or one that all seats share) in a registered world."""
+    """Independent PPO agents in a registered world.
+
+    Attributes:
+        shared: one agent has all seats.
+        central: while they learn, the critics see what all agents see (MAPPO).
+    """
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
     optim: AdamConfig = field(default_factory=AdamConfig)
     shared: bool = False
+    central: bool = False
 
     def _network(self) -> ActorCritic:
         spec, agents = self.game()
-        return ActorCritic(self.network, spec, 1 if self.shared else agents, self.seed, self.run.device)
+        views = agents if self.central else 1
+        return ActorCritic(self.network, spec, 1 if self.shared else agents, self.seed, self.run.device, views)
 
     def player(self) -> Player:
         """The networks."""

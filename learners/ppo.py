@@ -57,10 +57,12 @@ class Rows:
     """A trajectory laid out for a population, `[P, T, R, ...]` (R rows a member), with what PPO needs of each turn.
 
     `advantage` and `target` are filled in last; `weight` is 1 where there is a move to learn from (None: everywhere); `carry`
-    `[P, R, 2 H]` is the recurrent state of actor and critic before the first turn, `keep` False where a game starts with a turn.
+    `[P, R, 2 H]` is the recurrent state of actor and critic before the first turn, `keep` False where a game starts with a turn. `all` is
+    what the critic reads, where that is more than `obs`.
     """
 
     obs: Tensor
+    all: Tensor | None
     action: Tensor
     behaviour: Tensor
     legal: Tensor | None
@@ -73,6 +75,11 @@ class Rows:
     def memory(self, tower: int) -> Tensor | None:
         """The recurrent state `[P, R, H]` of the actor (0) or the critic (1)."""
         return None if self.carry is None else self.carry.chunk(2, -1)[tower]
+
+    @property
+    def seen(self) -> Tensor:
+        """What the critic reads."""
+        return self.obs if self.all is None else self.all
 
     def pick(self, index: Tensor, sequences: bool) -> "Rows":
         """Some of the rows: single turns as `[P, 1, k, ...]`, or whole sequences `[P, T, k, ...]`."""
@@ -176,7 +183,7 @@ class PPO:
     def loss(self, rows: Rows, norm: Tensor | int) -> tuple[Tensor, dict[str, Tensor]]:
         """The share of these rows in the mean loss over `norm` rows, summed over members; and its terms `[P]`."""
         logp, entropy = self._log_prob(rows)
-        value, _ = self.network.critic(rows.obs, rows.memory(1), rows.keep)
+        value, _ = self.network.critic(rows.seen, rows.memory(1), rows.keep)
         mean = lambda x: (x if rows.weight is None else x * rows.weight).sum((1, 2)) / norm
         terms = {
             "policy_loss": mean(ppo_loss(logp, rows.behaviour, rows.advantage, self.config.clip)),
@@ -205,6 +212,7 @@ class PPO:
             advantage=unknown,
             target=unknown,
             obs=lay(tr.obs),
+            all=lay(self.network.seen(tr.obs)) if self.network.views > 1 else None,
             action=lay(tr.action),
             behaviour=lay(tr.logp),
             legal=None if tr.legal is None else lay(tr.legal),
@@ -231,17 +239,19 @@ class PPO:
 
     def _values(self, rows: Rows, tr: Trajectory, stop: Tensor) -> tuple[Tensor, Tensor]:
         """V(s_t), and the value of what follows turn t (see `vtrace`), both `[P, T, R]`."""
-        lay, net = lambda x: fold(x, self.groups, self.independent), self.network
-        value, states = net.critic(rows.obs, rows.memory(1), rows.keep)
+        net = self.network
+        lay = lambda x: fold(x, self.groups, self.independent)
+        read = lambda obs: lay(net.seen(obs.unsqueeze(0)))
+        value, states = net.critic(rows.seen, rows.memory(1), rows.keep)
         after = lambda t: None if states is None else states[:, t]
-        last, _ = net.critic(lay(tr.last_obs.unsqueeze(0)), None if states is None else states[:, -1] * ~stop[:, -1].unsqueeze(-1), None)
+        last, _ = net.critic(read(tr.last_obs), None if states is None else states[:, -1] * ~stop[:, -1].unsqueeze(-1), None)
         following = torch.cat([value[:, 1:], last], 1) * ~stop
         for t in tr.final_at[:, 0].unique().tolist():
             at = tr.final_at[:, 0] == t
             seen = torch.zeros_like(tr.last_obs)
             seen[tr.final_at[at, 1]] = tr.final_obs[at]
             cut = lay((tr.truncated[t] & ~tr.terminated[t]).view(1, -1, 1).expand(1, -1, tr.reward.shape[2]))
-            following[:, t] += (net.critic(lay(seen.unsqueeze(0)), after(t))[0] * cut)[:, 0]
+            following[:, t] += (net.critic(read(seen), after(t))[0] * cut)[:, 0]
         return value, following
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from interplay.envs.bits import unpack
 from interplay.envs.core import Spec
 from interplay.policies.dense import perceptron
+from interplay.policies.seating import together
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,13 @@ class ActorCritic:
         spec: what is seen and done.
         members: P.
         seed: member m is initialised from (seed, m) alone: orthogonal weights (gain sqrt 2, actor head 0.01, critic head 1), zero biases.
+        views: how many agents' views the critic reads: one, or all of them (`seating.together`; MAPPO, Yu et al. 2022).
     """
 
-    def __init__(self, config: NetworkConfig, spec: Spec, members: int, seed: int = 0, device: torch.device | str = "cpu") -> None:
-        self.config, self.spec, self.members = config, spec, members
+    def __init__(
+        self, config: NetworkConfig, spec: Spec, members: int, seed: int = 0, device: torch.device | str = "cpu", views: int = 1
+    ) -> None:
+        self.config, self.spec, self.members, self.views = config, spec, members, views
         self.shapes = self._layout()
         self.flat = torch.zeros(members, sum(math.prod(s) for s in self.shapes.values()), device=device)
         self.weights: dict[str, Tensor] = {}
@@ -60,7 +64,7 @@ class ActorCritic:
         shapes: dict[str, tuple[int, ...]] = {}
         outputs = {"actor": self.spec.actions, "critic": 1}
         for tower, out in outputs.items():
-            width = math.prod(self.spec.observation)
+            width = math.prod(self.spec.observation) * (self.views if tower == "critic" else 1)
             for k, h in enumerate(self.config.hidden):
                 shapes[f"{tower}.{k}.weight"], shapes[f"{tower}.{k}.bias"] = (width, h), (1, h)
                 width = h
@@ -96,6 +100,10 @@ class ActorCritic:
         grads = torch.autograd.grad(loss, list(self.weights.values()), materialize_grads=True)
         return torch.cat([g.flatten(1) for g in grads], 1)
 
+    def seen(self, obs: Tensor) -> Tensor:
+        """What the critic reads `[T, B, A, ...]` of views `[T, B, A, *observation]`: each agent's own, or all of them."""
+        return together(obs) if self.views > 1 else obs
+
     @property
     def carry_width(self) -> int:
         """Numbers of recurrent state a row: the GRUs of both towers; 0 without memory."""
@@ -130,7 +138,7 @@ class ActorCritic:
         return self._tower("actor", obs, carry, keep)
 
     def critic(self, obs: Tensor, carry: Tensor | None = None, keep: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Values `[P, T, R]` and the critic's recurrent states; arguments as in `actor`."""
+        """Values `[P, T, R]` and the critic's recurrent states; arguments as in `actor`, with `obs` as in `seen` by the critic."""
         value, states = self._tower("critic", obs, carry, keep)
         return value.squeeze(-1), states
 

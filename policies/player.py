@@ -55,7 +55,7 @@ class NetworkPlayer:
         before = (None, None) if carry is None else fold(carry.unsqueeze(0), 1, self.independent).squeeze(1).chunk(2, -1)
         out, actor = net.actor(obs, before[0])
         if actor is not None:
-            _, critic = net.critic(obs, before[1])
+            _, critic = net.critic(fold(net.seen(shown.obs.unsqueeze(0)), 1, self.independent), before[1])
             assert critic is not None
             carry = self._seats(torch.cat([actor, critic], -1), env)
         out = self._seats(out, env)

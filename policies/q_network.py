@@ -79,6 +79,8 @@ class QNetwork:
     ) -> None:
         if config.recurrent < 1 or spec.continuous:
             raise UsageError(f"recurrent is {config.recurrent}; allowed are whole numbers from 1, and worlds whose actions are discrete")
+        if config.public and "hands" not in [s.name for s in spec.sections]:
+            raise UsageError("a public stream needs views with a section 'hands', such as Hanabi's")
         self.config, self.spec, self.members, self.encode, self.guesses = config, spec, members, encode, guesses
         self.public = spec.section("hands").stop if config.public else 0  # from there on all players see the same
         self.shapes = self._layout()

@@ -4,6 +4,7 @@ Worlds come in S equal, contiguous groups (seeds). In each group an agent has it
 share one (P = S).
 """
 
+import torch
 from torch import Tensor
 
 
@@ -22,3 +23,11 @@ def unfold(y: Tensor, groups: int, agents: int, independent: bool) -> Tensor:
         y = y.unflatten(0, (groups, agents))  # [S, A, T, B/S, ...]
         return y.permute(2, 0, 3, 1, *range(4, y.ndim)).flatten(1, 2)
     return y.unflatten(2, (-1, agents)).transpose(0, 1).flatten(1, 2)
+
+
+def together(obs: Tensor) -> Tensor:
+    """What all agents see, each one's own view first, then those of the agents after it: `[..., A, *f]` to `[..., A, A, *f]`.
+
+    The agents' axis is the third of `[T, B, A, *f]`.
+    """
+    return torch.stack([obs.roll(-k, 2) for k in range(obs.shape[2])], 3)

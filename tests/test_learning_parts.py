@@ -147,9 +147,9 @@ def test_gru_forgets_where_a_game_starts():
     assert not torch.allclose(states[0, 3:, 0], fresh[0, :, 0], atol=1e-3)
 
 
-def play(recurrent=0, world="coin", n=8, turns=7, **params):
+def play(recurrent=0, world="coin", n=8, turns=7, views=1, **params):
     env = envs.make(world, n, seed=5, **params)
-    net = ActorCritic(NetworkConfig((8,), recurrent=recurrent), env.spec, env.agents, seed=1)
+    net = ActorCritic(NetworkConfig((8,), recurrent=recurrent), env.spec, env.agents, seed=1, views=views)
     player = NetworkPlayer(net, True)
     trajectory, _ = rollout(env, player, turns, 0, player.start(env))
     return net, trajectory
@@ -172,6 +172,28 @@ def test_terminated_games_are_not_bootstrapped():
     net, tr = play(world="lever", rounds=2, turns=4)
     rows = PPO(net, PPOConfig(gamma=1.0, lam=0.0, normalise=False), AdamConfig()).prepare(tr)
     assert torch.allclose(rows.target[:, [1, 3]], fold(tr.reward, 1, True)[:, [1, 3]])
+
+
+def test_central_critics_read_all_views():
+    """The targets of every agent, by hand: its critic reads its own view, then the others' in the order of the seats."""
+    net, tr = play(world="public-goods", n=6, rounds=3, views=4, players=4)
+    rows = PPO(net, PPOConfig(gamma=1.0, lam=0.0, normalise=False), AdamConfig()).prepare(tr)
+    for a in range(4):
+        read = lambda obs, a=a: torch.cat([obs[..., (a + k) % 4, :] for k in range(4)], -1).float()
+        w = [net.weights[f"critic.{k}.{part}"][a] for k in ("0", "head") for part in ("weight", "bias")]
+        value = lambda obs, w=w: (torch.tanh(obs @ w[0] + w[1]) @ w[2] + w[3]).squeeze(-1)
+        assert torch.allclose(rows.target[a, 1], tr.reward[1, :, a] + value(read(tr.obs[2])), atol=1e-5)
+        assert torch.allclose(rows.target[a, 2], tr.reward[2, :, a] + value(read(tr.final_obs[:6])), atol=1e-5)
+        assert torch.allclose(rows.target[a, 6], tr.reward[6, :, a] + value(read(tr.last_obs)), atol=1e-5)
+
+
+@pytest.mark.parametrize("recurrent", [0, 4])
+def test_central_critics_play_and_learn_the_same_from_memory(recurrent):
+    net, tr = play(recurrent, rounds=3, views=2)
+    rows = (ppo := PPO(net, PPOConfig(), AdamConfig())).prepare(tr)
+    assert torch.allclose(ppo._log_prob(rows)[0], rows.behaviour, atol=1e-5)
+    before = net.flat.clone()
+    assert ppo.update(tr)["ppo/value_loss"] > 0 and not torch.equal(before, net.flat)
 
 
 @pytest.mark.parametrize("recurrent", [0, 4])
