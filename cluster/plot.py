@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from interplay.cluster.record import RunFolder
+from interplay.cluster.record import COUNTERS, RunFolder
 from interplay.envs.core import UsageError, did_you_mean
 
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
         raise UsageError("plot needs a run folder: interplay plot RUN...")
     folders = [RunFolder.open(path) for path in options.runs]
     curves = {folder.path: folder.rows() for folder in folders}
-    known = sorted({name for rows in curves.values() for row in rows for name in row if "/" in name})
+    known = sorted({name for rows in curves.values() for row in rows for name in row if name not in COUNTERS})
     if not known:
         raise UsageError(f"{', '.join(map(str, options.runs))}: no metrics yet; they are written at every checkpoint")
     for name in options.metrics:

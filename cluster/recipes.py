@@ -4,9 +4,10 @@ from interplay.cluster.recipe import Recipe
 from interplay.cluster.recipes_hanabi import HANABI
 from interplay.cluster.recipes_shaping import SHAPING
 from interplay.cluster.recipes_worlds import WORLDS
+from interplay.cluster.recipes_zsc import ZSC
 from interplay.envs.core import UsageError, did_you_mean
 
-RECIPES: dict[str, Recipe] = SHAPING | WORLDS | HANABI
+RECIPES: dict[str, Recipe] = SHAPING | WORLDS | HANABI | ZSC
 
 
 def recipe(name: str) -> Recipe:

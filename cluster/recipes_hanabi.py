@@ -1,11 +1,14 @@
 """Recipes in Hanabi."""
 
 from interplay.cluster.experiment import RunConfig
+from interplay.cluster.experiment_obl import OBLExperiment
 from interplay.cluster.experiment_worlds import PPOExperiment, QExperiment, TransitionConfig, WorldConfig
 from interplay.cluster.recipe import Recipe
+from interplay.learners.levels import LevelsConfig
 from interplay.learners.optim import AdamConfig
 from interplay.learners.ppo import PPOConfig
 from interplay.learners.q_learning import QConfig
+from interplay.policies.hand_belief import BeliefConfig
 from interplay.policies.networks import NetworkConfig
 from interplay.policies.q_network import QNetworkConfig
 from interplay.policies.q_player import ExploreConfig
@@ -52,6 +55,23 @@ HANABI: dict[str, Recipe] = {
             q=QConfig(batch=64, capacity=8192, length=32, warmup=1000, updates=2, target_every=15),
             explore=ExploreConfig(base=0.4),
             optim=AdamConfig(lr=2e-3, eps=1.5e-5, max_norm=5.0),
+        ),
+    ),
+    "hanabi-very-small-obl": Recipe(
+        "Off-Belief Learning, two levels, in Hanabi-Very-Small (one colour, hands of two, one life)",
+        "Hu et al. 2021 (OBL)",
+        "level 1 plays with strangers as with itself; level 2 above it: interplay crossplay RUN@STEP...",
+        "3 minutes",
+        OBLExperiment(
+            run=RunConfig(updates=4500, tiles=1, tile=128, turns=4, checkpoint_every=500, tail=100),
+            world=WorldConfig("hanabi-very-small", bomb="minus-one"),
+            network=QNetworkConfig(hidden=(64,), recurrent=64, public=True, encoding="v0"),
+            q=QConfig(batch=64, capacity=8192, length=32, warmup=1000, updates=2, target_every=15, anneal=2000),
+            explore=ExploreConfig(base=0.4),
+            optim=AdamConfig(lr=2e-3, eps=1.5e-5, max_norm=5.0),
+            levels=LevelsConfig(levels=2, policy=2000, belief=500),
+            belief=BeliefConfig(hidden=(64,), recurrent=64, head=64),
+            belief_optim=AdamConfig(lr=2e-3, max_norm=5.0),
         ),
     ),
 }

@@ -14,6 +14,7 @@ from interplay.cluster.experiment import Experiment
 from interplay.envs.core import UsageError
 
 SCHEMA = 1
+COUNTERS = ("update", "env_steps", "wall_clock_s", "lag")  # what a row holds besides metrics
 
 
 class RunFolder:
@@ -138,7 +139,7 @@ class Recorder:
 
 def tail_means(rows: list[dict[str, Any]], count: int) -> dict[str, float]:
     """Means of the last `count` values of every metric."""
-    names = dict.fromkeys(name for row in rows for name in row if "/" in name)
+    names = dict.fromkeys(name for row in rows for name in row if name not in COUNTERS)
     found = {}
     for name in names:
         values = [row[name] for row in rows if row.get(name) is not None][-count:]

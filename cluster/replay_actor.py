@@ -34,6 +34,10 @@ class ReplayActor:
         found = self.store.draw(count, draws)
         return [(d.slot.numpy(), pack({f.name: getattr(d.games, f.name) for f in fields(Games)}), d.weight.numpy()) for d in found]
 
+    def clear(self) -> None:
+        """Forget all games."""
+        self.store.clear()
+
     def reprioritise(self, slot: Any, priority: Any) -> None:
         """Set priorities."""
         self.store.reprioritise(torch.from_numpy(slot.copy()), torch.from_numpy(priority.copy()))
@@ -62,6 +66,10 @@ class RemoteReplay:
         tensor = lambda x: torch.from_numpy(x.copy())
         found = self._get(self.actor.draw.remote(count, draws))
         return [Drawn(tensor(s), Games(**{name: tensor(x) for name, x in games.items()}), tensor(w)) for s, games, w in found]
+
+    def clear(self) -> None:
+        """Forget all games, and do not wait for it."""
+        self.actor.clear.remote()
 
     def reprioritise(self, slot: Tensor, priority: Tensor) -> None:
         """Send priorities there, and do not wait."""

@@ -48,6 +48,9 @@ class TileHost:
             self._restore(states)
         self.player.load(weights)
         began, turns = time.perf_counter(), self.experiment.run.turns
+        stage = tasks[0].options.get("stage") if tasks else None
+        if stage is not None:
+            self.player.stage = stage  # type: ignore[attr-defined]
         parts, outcomes = [], []
         for k, env in enumerate(self.envs):
             configure = getattr(env, "configure", None)
@@ -56,9 +59,11 @@ class TileHost:
             part, self.carries[k] = rollout(env, self.player, turns, number * turns, self.carries[k])
             parts.append(part)
             outcomes.append(env.outcome() if hasattr(env, "outcome") else {})  # type: ignore[attr-defined]
+            if stage is not None:
+                outcomes[-1] |= {"stage": float(stage), "score": part.score()}
         self.at = number + 1
         trajectory = Trajectory.join(parts)
-        trajectory.version = version
+        trajectory.version, trajectory.stage = version, stage or 0
         seconds = time.perf_counter() - began
         for outcome in outcomes:
             outcome["time/act"] = seconds

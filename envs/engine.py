@@ -1,5 +1,6 @@
 """One engine for every world: it plays N of them at once, on the CPU or on the GPU, from the same scalar rules."""
 
+from copy import copy
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
@@ -219,10 +220,27 @@ class Batch:
             acting=true(agents),
             alive=true(agents),
         )
-        self._worlds = view(self.memory).view(record).reshape(n)
-        self._out = shown(world, self.out)
-        self._choice = torch.zeros(n, agents, dtype=torch.int64, device=self.device)
+        self.ids = torch.arange(first, first + n, device=self.device)
+        self._bind()
         self.reset()
+
+    def _bind(self) -> None:
+        """What kernels see of the worlds' tensors."""
+        self._worlds = view(self.memory).view(self.world.record).reshape(self.n)
+        self._out = shown(self.world, self.out)
+        self._choice = torch.zeros(self.n, self.agents, dtype=torch.int64, device=self.device)
+
+    def part(self, rows: Tensor) -> "Batch":
+        """Copies of the worlds in `rows` `[K]`, as they stand and as often as they are named: a batch of its own.
+
+        They keep their `ids` `[K]`, which need not follow each other: a part has no `first`, by which dice could be thrown.
+        """
+        made = copy(self)
+        made.n, made.ids, made.memory = len(rows), self.ids[rows], self.memory[rows]
+        made.out = Step._make(x[rows] for x in self.out)
+        made._bind()
+        made.__dict__.pop("first", None)
+        return made
 
     def _run(self, which: int, *arguments: Tensor) -> Step:
         driver = drivers(self.world.rules, self.world.optional, self.device.type, self.device.type == "cpu" and many(self.n))[which]
@@ -259,7 +277,7 @@ class Batch:
         if len(wrong):
             i, p = wrong[0].tolist()
             allowed = self.out.legal[i, p].nonzero().flatten().tolist()
-            raise UsageError(f"world {self.first + i}, agent {p}: action {int(action[i, p])} is not legal; allowed are {allowed}")
+            raise UsageError(f"world {int(self.ids[i])}, agent {p}: action {int(action[i, p])} is not legal; allowed are {allowed}")
 
     def random_action(self, draw: int) -> Tensor:
         """Uniform over each agent's legal moves `[N, A]`; `draw` numbers the throws, equal ones give equal actions. Reuses its tensor."""
@@ -275,6 +293,14 @@ class Batch:
         self.memory.copy_(state["worlds"])
         self._choice.zero_()
         return self.reset(torch.zeros(self.n, dtype=torch.bool, device=self.device))
+
+    def stand(self, memory: Tensor, seed: Tensor) -> None:
+        """Go to where worlds of this kind stand, `memory` `[N, bytes]`, with dice of other seeds `[N]` int64; the next edit shows it."""
+        self.memory.copy_(memory)
+        fields = self.world.record.fields
+        assert fields is not None
+        at = fields["seed"][1]
+        self.memory[:, at : at + 4] = seed.contiguous().view(torch.uint8).view(-1, 8)[:, :4]  # little-endian, as are all GPUs
 
     def levels(self) -> Tensor:
         """The worlds' levels, packed: `[N, level bytes]` uint8, copied."""

@@ -38,7 +38,7 @@ class QConfig:
         warmup: games in replay before learning starts.
         updates: steps for each trajectory.
         target_every: steps from one copy of the network to the target network to the next.
-        anneal: the learning rate falls linearly to 0 over so many updates; 0 for never.
+        anneal: the learning rate falls linearly to 0 over so many updates (of a stage, where there are stages); 0 for never.
         auxiliary: weight of the auxiliary task's loss, where the network has a head for it.
         alpha, beta: of prioritised replay.
         peak: share of the largest error in a priority; the rest is the mean's.

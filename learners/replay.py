@@ -31,7 +31,7 @@ class Games:
         obs: `[E, T, A, *stored observation]`.
         legal: `[E, T, A, bytes]` uint8, a bit for each legal move; none for who waits.
         move: `[E, T, A]` uint8 (int16 with 255 moves or more), `actions` for who waits.
-        reward: `[E, T, A]` float32.
+        reward: `[E, T, A]` float32; or what the player imagined to be the worth of the move (`Trajectory.target`).
         length: `[E]` int64, turns.
         truncated: `[E]` bool, the game went on.
     """
@@ -90,7 +90,8 @@ class Window:
         moves = possible(tr.legal, tr.acting, tr.alive, tr.action, self.spec.actions)
         move = torch.where(moves[..., -1], self.spec.actions, tr.action % self.spec.actions)  # a further number may ride on it
         small = torch.uint8 if self.spec.actions < 256 else torch.int16
-        return {"obs": tr.obs, "legal": pack(moves[..., :-1]), "move": move.to(small), "reward": tr.reward}
+        reward = tr.reward if tr.target is None else tr.target
+        return {"obs": tr.obs, "legal": pack(moves[..., :-1]), "move": move.to(small), "reward": reward}
 
     def push(self, tr: Trajectory) -> Games | None:
         """The games that end in a trajectory (or reach `length` turns), ordered by turn, then world; None if there is none."""
@@ -142,6 +143,10 @@ class Store(Protocol):
 
     def add(self, trajectory: Trajectory) -> tuple[int, int]:
         """Keep the games that end in a trajectory; returns how many there were, and how many are kept in all."""
+        ...
+
+    def clear(self) -> None:
+        """Forget all games, those under way too."""
         ...
 
     def draw(self, count: int, draws: list[int]) -> list[Drawn]:
@@ -208,6 +213,11 @@ class Replay:
         self.priority[slot] = float(self.priority.max()) or 1.0
         self.added += count
         return count, len(self)
+
+    def clear(self) -> None:
+        """Forget all games, those under way too."""
+        self.added, self.window.draw = 0, -1
+        self.priority.zero_()
 
     def _allocate(self, like: Games) -> None:
         if self.games is not None:

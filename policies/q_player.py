@@ -61,16 +61,30 @@ class QPlayer:
         rows = lambda x: fold(x.unsqueeze(0), 1, False)
         seats = lambda y: unfold(y, 1, env.agents, False).squeeze(0)
         q, states = self.network.q(rows(shown.obs), rows(moves), None if carry is None else rows(carry)[:, 0])
-        action, may = best(seats(q), moves), moves[..., :-1]
+        action = favourite = best(seats(q), moves)
         chance = torch.ones_like(action, dtype=torch.float32)
         if not self.greedy:
-            coin, choice = streams.units(env.seed, dice.ACT, env.first, draw, (env.n, env.agents, 2), env.device).unbind(-1)
-            rates, count = self.rates(env), may.sum(-1)
-            pick = torch.minimum((choice * count).to(torch.int64), (count - 1).clamp(min=0))
-            any_legal = (may.cumsum(-1) > pick.unsqueeze(-1)).to(torch.uint8).argmax(-1)
-            greedy, action = action, torch.where(coin < rates, any_legal, action)
-            chance = (1 - rates) * (action == greedy) + rates / count.clamp(min=1)
+            unit = streams.units(env.seed, dice.ACT, env.first, draw, (env.n, env.agents, 2), env.device)
+            action, chance = explore(favourite, moves[..., :-1], self.rates(env), unit)
             if self.tells:
-                action = action + env.spec.actions * (1 + greedy)
+                action = action + env.spec.actions * (1 + favourite)
         waits = moves[..., -1]
         return action.masked_fill(waits, 0), chance.masked_fill(waits, 1).log(), seats(states)
+
+
+def explore(favourite: Tensor, may: Tensor, rate: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
+    """The best move `favourite` `[...]`, or with probability `rate` `[...]` any of those that `may` `[..., actions]` be made.
+
+    Args:
+        favourite, may, rate: as above.
+        unit: two uniform numbers each, `[..., 2]`: whether, and which.
+
+    Returns:
+        Moves `[...]`, and their probabilities.
+    """
+    coin, choice = unit.unbind(-1)
+    count = may.sum(-1)
+    pick = torch.minimum((choice * count).to(torch.int64), (count - 1).clamp(min=0))
+    any_legal = (may.cumsum(-1) > pick.unsqueeze(-1)).to(torch.uint8).argmax(-1)
+    action = torch.where(coin < rate, any_legal, favourite)
+    return action, (1 - rate) * (action == favourite) + rate / count.clamp(min=1)

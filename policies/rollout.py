@@ -11,7 +11,7 @@ from interplay.policies.trajectory import Trajectory
 
 
 def rollout(env: Env, player: Player, turns: int, draw: int, carry: Tensor | None) -> tuple[Trajectory, Tensor | None]:
-    """T turns from where the worlds stand.
+    """T turns from where the worlds stand. A player who has a method `imagine` is asked for targets before each action is played.
 
     Args:
         env: N worlds, showing their present state.
@@ -31,14 +31,18 @@ def rollout(env: Env, player: Player, turns: int, draw: int, carry: Tensor | Non
         if needed:
             like = getattr(shown, name)
             rows[name] = torch.empty(turns, *like.shape, dtype=like.dtype, device=env.device)
-    actions, logps, final_at, final_obs = [], [], [], []
+    actions, logps, targets, final_at, final_obs = [], [], [], [], []
+    imagine = getattr(player, "imagine", None)
     before = None if carry is None else carry.clone()
     for t in range(turns):
         rows["obs"][t].copy_(shown.obs)
         for name in ("legal", "acting", "alive"):
             if name in rows:
                 rows[name][t].copy_(getattr(shown, name))
+        remembered = carry
         action, logp, carry = player.act(env, shown, carry, draw + t)
+        if imagine:
+            targets.append(imagine(env, action, remembered, carry, draw + t))
         shown = env.step(action)
         for name in ("reward", "terminated", "truncated"):
             rows[name][t].copy_(getattr(shown, name))
@@ -57,6 +61,7 @@ def rollout(env: Env, player: Player, turns: int, draw: int, carry: Tensor | Non
         last_obs=shown.obs.clone(),
         final_at=torch.cat(final_at) if final_at else none,
         final_obs=torch.cat(final_obs) if final_obs else shown.final_obs[:0].clone(),
+        target=torch.stack(targets) if targets and targets[0] is not None else None,
         carry=before,
         draw=draw,
         **rows,

@@ -25,9 +25,11 @@ class Trajectory:
         legal: `[T, B, A, actions]` bool, or None where everything always is; `last_legal` after turn T.
         acting: `[T, B, A]` bool, or None where everybody always moves.
         alive: `[T, B, A]` bool, or None where everybody always lives.
+        target: `[T, B, A]` float32, what a player imagined to be the worth of the action; NaN where it imagined nothing; or None.
         carry: `[B, A, hidden]` recurrent state before the first turn, or None.
         version: the version of the policy that acted.
         draw: the number of the first turn in the worlds' random streams.
+        stage: of training, where there are several (`learners.levels`).
     """
 
     obs: Tensor
@@ -42,9 +44,11 @@ class Trajectory:
     legal: Tensor | None = None
     acting: Tensor | None = None
     alive: Tensor | None = None
+    target: Tensor | None = None
     carry: Tensor | None = None
     version: int = 0
     draw: int = 0
+    stage: int = 0
 
     @property
     def turns(self) -> int:
@@ -55,6 +59,11 @@ class Trajectory:
     def nbytes(self) -> int:
         """Bytes of all its tensors."""
         return sum(x.nbytes for x in vars(self).values() if isinstance(x, Tensor))
+
+    def score(self) -> float:
+        """What a player earned in a game, on average: all rewards over all ends, 0 where no game has ended."""
+        ends = int((self.terminated | self.truncated).sum())
+        return float(self.reward.mean(-1).sum(dtype=torch.float64)) / ends if ends else 0.0
 
     def to(self, device: torch.device | str) -> "Trajectory":
         """The same on another device."""
@@ -82,7 +91,7 @@ class Trajectory:
         widths = torch.tensor([0, *(p.reward.shape[1] for p in parts)]).cumsum(0)
         for f in fields(Trajectory):
             values = [getattr(p, f.name) for p in parts]
-            if f.name in ("version", "draw"):
+            if f.name in ("version", "draw", "stage"):
                 joined[f.name] = min(values)
             elif f.name == "final_at":
                 joined[f.name] = torch.cat([v + torch.stack([torch.zeros_like(w), w]) for v, w in zip(values, widths[:-1], strict=True)])

@@ -1,0 +1,64 @@
+"""The ladder of Off-Belief Learning (Hu et al. 2021): each level is learned against a belief about the play of the one below.
+
+Stages are counted in pairs: stage 2 (k - 1) trains the policy of level k, the next one the belief about that policy's play, from which
+level k + 1 is trained. Level 1 needs no learned belief: below it everybody moves at random.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from interplay.learners.core import Task
+
+
+@dataclass(frozen=True)
+class LevelsConfig:
+    """When a stage is over.
+
+    Attributes:
+        levels: how many.
+        policy, belief: updates of a policy's and of a belief's stage, at most.
+        window, gain: a policy has converged when its score, averaged over `window` updates, is not higher by `gain` than it was over the
+            `window` before; 0 for never.
+    """
+
+    levels: int = 1
+    policy: int = 1000
+    belief: int = 300
+    window: int = 0
+    gain: float = 0.0
+
+
+class Levels:
+    """A meta-learner that asks for one stage after the other, and in the end goes on with the last."""
+
+    def __init__(self, config: LevelsConfig) -> None:
+        self.config, self.stage, self.scores = config, 0, list[float]()
+
+    def ask(self, n: int) -> list[Task]:
+        """The same stage for all tiles."""
+        return [Task(options={"stage": self.stage})] * n
+
+    def tell(self, tasks: list[Task], outcomes: list[dict[str, float]]) -> None:
+        """Count what belongs to this stage; where rounds overlap, late ones of the stage before may still arrive."""
+        if tasks[0].options["stage"] != self.stage:
+            return
+        self.scores.append(sum(outcome["score"] for outcome in outcomes) / len(outcomes))
+        if self.stage < 2 * (self.config.levels - 1) and self.done():
+            self.stage, self.scores = self.stage + 1, []
+
+    def done(self) -> bool:
+        """Whether this stage is over."""
+        c, scores = self.config, self.scores
+        if self.stage % 2:
+            return len(scores) >= c.belief
+        rise = sum(scores[-c.window :]) - sum(scores[-2 * c.window : -c.window]) if c.window else 0.0
+        converged = c.window > 0 and len(scores) >= 2 * c.window and rise < c.gain * c.window
+        return converged or len(scores) >= c.policy
+
+    def state_dict(self) -> dict[str, Any]:
+        """The stage, and its scores so far."""
+        return {"stage": self.stage, "scores": list(self.scores)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on."""
+        self.stage, self.scores = int(state["stage"]), list(state["scores"])

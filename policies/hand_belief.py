@@ -1,0 +1,160 @@
+"""What a player of Hanabi believes to hold: a distribution over its own hand, learned from how a policy plays.
+
+    p(card of slot k | view so far, cards of slots before k) ~ n(card) fits(card, k) exp f(card)
+
+n counts the copies that the player sees nowhere, less those in the slots before; fits says that hints leave the card possible. With f = 0
+this is exactly the uniform distribution over hands that hints leave (slots from the oldest, see `envs.hanabi_hand.sample`), the belief
+about a partner who moves at random up to the number of its legal moves; f, a recurrent network, learns what a policy's moves tell.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from interplay.envs.bits import unpack
+from interplay.envs.core import Spec, World
+from interplay.policies.dense import perceptron
+from interplay.policies.hanabi_belief import V0, Reader
+from interplay.policies.networks import gru_scan
+
+NEVER = 1e-30  # stands for no copy at all, where a logarithm is taken
+
+
+@dataclass(frozen=True)
+class BeliefConfig:
+    """Widths: of the perceptron before the GRU, of the GRU, and of the layer that reads it together with the slots before."""
+
+    hidden: tuple[int, ...] = (128,)
+    recurrent: int = 128
+    head: int = 128
+
+
+class HandBelief:
+    """A learned belief. All weights are one tensor `flat` `[1, E]`.
+
+    Args:
+        config: widths.
+        world: a world of Hanabi.
+        spec: what is seen there.
+        seed: orthogonal weights (gain sqrt 2), zero biases, and zeros in the last layer: at first nothing has been learned.
+    """
+
+    def __init__(self, config: BeliefConfig, world: World, spec: Spec, seed: int = 0, device: torch.device | str = "cpu") -> None:
+        self.config, self.spec, self.reader, self.encode = config, spec, Reader(world), V0(world)
+        self.shapes = self._layout()
+        sizes = [math.prod(s) for s in self.shapes.values()]
+        self.flat = torch.zeros(1, sum(sizes), device=device)
+        parts = zip(self.shapes.items(), self.flat.split(sizes, 1), strict=True)
+        self.weights = {name: part.unflatten(1, shape).requires_grad_() for (name, shape), part in parts}
+        rng = torch.Generator().manual_seed(seed * 1_000_003 + 500_009)
+        with torch.no_grad():
+            for name, shape in self.shapes.items():
+                if not name.endswith("bias") and name != "cards.weight":
+                    gain = 1.0 if name.startswith("gru") else math.sqrt(2)
+                    self.weights[name][0].copy_(torch.nn.init.orthogonal_(torch.empty(shape), gain, generator=rng))
+
+    def _layout(self) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {}
+        width, h, slots, cards = self.spec.observation[0], self.config.recurrent, self.reader.size, self.reader.cards
+        for k, n in enumerate(self.config.hidden):
+            shapes[f"{k}.weight"], shapes[f"{k}.bias"] = (width, n), (1, n)
+            width = n
+        shapes["gru.input"], shapes["gru.hidden"] = (3 * h, width), (3 * h, h)
+        shapes["gru.input_bias"], shapes["gru.hidden_bias"] = (3 * h,), (3 * h,)
+        shapes["state.weight"] = (h, self.config.head)
+        shapes["before.weight"] = (slots * cards, self.config.head)
+        shapes["slot.bias"] = (slots, self.config.head)
+        shapes["cards.weight"], shapes["cards.bias"] = (self.config.head, cards), (slots, cards)
+        return shapes
+
+    @torch.no_grad()
+    def load(self, flat: Tensor) -> None:
+        """Take over weights `[1, E]`."""
+        self.flat.copy_(flat)
+
+    def gradient(self, loss: Tensor) -> Tensor:
+        """The gradient of a loss `[1, E]`."""
+        grads = torch.autograd.grad(loss, list(self.weights.values()), materialize_grads=True)
+        return torch.cat([g.flatten(1) for g in grads], 1)
+
+    def remember(self, obs: Tensor, carry: Tensor | None = None) -> Tensor:
+        """Recurrent states `[1, T, R, H]` from packed views `[1, T, R, bytes]`, after the state `carry` `[1, R, H]`."""
+        w, (_, turns, rows) = self.weights, obs.shape[:3]
+        x = self.encode(unpack(obs, self.spec.observation[0])).reshape(1, turns * rows, -1)
+        layers = [w[f"{k}.{part}"] for k in range(len(self.config.hidden)) for part in ("weight", "bias")]
+        x = perceptron(x, layers, "relu", False) if layers else x
+        if carry is None:
+            carry = torch.zeros(1, rows, self.config.recurrent, device=x.device)
+        gru = [w[f"gru.{part}"] for part in ("input", "hidden", "input_bias", "hidden_bias")]
+        return gru_scan(x.unflatten(1, (turns, rows)), carry, None, gru)
+
+    def unseen(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """From packed views `[R, bytes]`: copies of each card that the player sees nowhere, `[R, cards]`, and whether hints leave it
+        possible in each slot of its hand, `[R, slots, cards]`, both float32.
+        """
+        bits, read = unpack(obs, self.spec.observation[0]), self.reader
+        held = read.part(bits, "hands").to(torch.float32).unflatten(-1, (-1, read.cards)).sum(-2)
+        fits = read.part(bits, "knowledge").to(torch.float32).unflatten(-1, (read.players * read.size, -1))[..., : read.size, : read.cards]
+        return read.table(bits).remaining.flatten(-2) - held, fits
+
+    def _tilt(self, states: Tensor, before: Tensor, slot: int) -> Tensor:
+        """f of one slot `[R, cards]` from states `[R, H]` and the one-hot cards of all slots before `[R, slots, cards]`."""
+        w = self.weights
+        known = before[:, :slot].flatten(1) @ w["before.weight"][0, : slot * before.shape[2]] if slot else 0.0
+        hidden = torch.relu(states @ w["state.weight"][0] + known + w["slot.bias"][0, slot])
+        return hidden @ w["cards.weight"][0] + w["cards.bias"][0, slot]
+
+    def surprise(self, obs: Tensor, states: Tensor, hand: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Cross-entropies `[R]` of hands, in nats, summed over their cards: of this belief, of the grounded one (f = 0), and of V0.
+
+        Args:
+            obs: packed views `[R, bytes]`.
+            states: `[R, H]` (see `remember`).
+            hand: `[R, slots]` whole numbers, -1 where there is no card.
+        """
+        left, fits = self.unseen(obs)
+        truth = torch.nn.functional.one_hot(hand.clamp(min=0), self.reader.cards).to(torch.float32) * (hand >= 0).unsqueeze(-1)
+        learned, grounded = torch.zeros(len(obs), device=obs.device), torch.zeros(len(obs), device=obs.device)
+        for k in range(self.reader.size):
+            weight = (left * fits[:, k]).clamp(min=NEVER)
+            logits = weight.log() + self._tilt(states, truth, k)
+            one = lambda logs, k=k: (logs.masked_fill(truth[:, k] == 0, 0) * truth[:, k]).sum(-1)
+            learned = learned - one(logits.log_softmax(-1))
+            grounded = grounded - one(weight.log() - weight.sum(-1, keepdim=True).log())
+            left = left - truth[:, k]
+        bits = self.encode(unpack(obs, self.spec.observation[0]))
+        v0 = self.reader.part(bits, "knowledge").unflatten(-1, (self.reader.players * self.reader.size, -1))
+        v0 = (v0[:, : self.reader.size, : self.reader.cards] * truth).sum(-1)
+        return learned, grounded, -torch.where(hand >= 0, v0.log(), 0).sum(-1)
+
+    @torch.no_grad()
+    def sample(self, obs: Tensor, states: Tensor, unit: Tensor) -> Tensor:
+        """Hands `[R, slots]` int64, -1 where there is no card (or where no card is left that fits: such a hand is refused by the world).
+
+        Args:
+            obs, states: as in `surprise`.
+            unit: a uniform number for each slot, `[R, slots]`.
+        """
+        left, fits = self.unseen(obs)
+        drawn = torch.zeros_like(fits)
+        for k in range(self.reader.size):
+            weight = (left * fits[:, k]).clamp(min=0)
+            chance = (weight.clamp(min=NEVER).log() + self._tilt(states, drawn, k)).softmax(-1)
+            edges = torch.where(weight > 0, chance, 0).cumsum(-1)
+            at = torch.searchsorted(edges, (unit[:, k] * edges[:, -1]).unsqueeze(1), right=True).clamp(max=self.reader.cards - 1)
+            drawn[:, k].scatter_(1, at, 1.0)
+            drawn[:, k] *= (weight.sum(-1, keepdim=True) > 0) & (weight.gather(1, at) > 0)
+            left = left - drawn[:, k]
+        return torch.where(drawn.sum(-1) > 0, drawn.argmax(-1), -1)
+
+
+class Hands(Reader):
+    """Everybody's own cards, which the next player sees."""
+
+    def __call__(self, obs: Tensor) -> Tensor:
+        """Cards `[..., A, slots]` int64, -1 where there is none, from packed views `[..., A, bytes]` of all players at one moment."""
+        bits = unpack(obs.roll(-1, dims=-2), self.sections["hands"].stop)
+        hand = self.part(bits, "hands").unflatten(-1, (self.players - 1, self.size, self.cards))[..., -1, :, :]
+        return torch.where(hand.sum(-1) > 0, hand.argmax(-1), -1)
