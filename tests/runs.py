@@ -5,15 +5,18 @@ import os
 
 from interplay.cluster import checkpoint, run
 from interplay.cluster.experiment import RunConfig
+from interplay.cluster.experiment_obl import OBLExperiment
 from interplay.cluster.experiment_shaping import AnnealConfig, DiceExperiment, ExactExperiment, MfosExperiment
 from interplay.cluster.experiment_worlds import PPOExperiment, QExperiment, TransitionConfig, WorldConfig
 from interplay.cluster.record import RunFolder
 from interplay.cluster.runner import LocalRunner
 from interplay.learners.dice import DiceConfig
 from interplay.learners.exact import ExactConfig
+from interplay.learners.levels import LevelsConfig
 from interplay.learners.metagame import MetaGameConfig
 from interplay.learners.ppo import PPOConfig
 from interplay.learners.q_learning import QConfig
+from interplay.policies.hand_belief import BeliefConfig
 from interplay.policies.networks import NetworkConfig
 from interplay.policies.q_network import QNetworkConfig
 
@@ -40,6 +43,15 @@ def experiment(kind, **changes):
             WorldConfig("hanabi-very-small", sad=True, permute=True),
             QNetworkConfig((16,), 8, True, "v0"),
             dataclasses.replace(replay, method="iql", auxiliary=0.25, anneal=6),
+        ),
+        "obl": OBLExperiment(
+            3,
+            settings,
+            WorldConfig("hanabi-very-small"),
+            QNetworkConfig((16,), 8, True, "v0"),
+            dataclasses.replace(replay, anneal=3),
+            levels=LevelsConfig(levels=2, policy=2, belief=2),
+            belief=BeliefConfig((16,), 8, 16),
         ),
         "mfos": MfosExperiment(3, settings, meta, NetworkConfig((16,)), PPO),
         "mfos-sampled": MfosExperiment(3, settings, MetaGameConfig(episode=6, samples=4, rounds=5), NetworkConfig((16,)), PPO),

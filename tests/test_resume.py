@@ -33,7 +33,7 @@ def cut_back(path, number):
             shutil.rmtree(path / "checkpoints" / f"{n:08d}")
 
 
-@pytest.mark.parametrize("kind", ["coin", "gru", "turns", "replay", "sad", "central", "mfos-self", "mfos-sampled", "dice", "exact"])
+@pytest.mark.parametrize("kind", ["coin", "gru", "turns", "replay", "sad", "obl", "central", "mfos-self", "mfos-sampled", "dice", "exact"])
 def test_resumed_is_unbroken(tmp_path, kind):
     whole, _, rows = train(tmp_path / "run", experiment(kind))
     stages = experiment(kind).stages

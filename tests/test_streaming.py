@@ -36,9 +36,10 @@ def test_env_actors_do_not_change_the_weights(cluster, tmp_path, actors):
         assert a["reward_per_step/player_0"] == b["reward_per_step/player_0"]
 
 
-@pytest.mark.parametrize(
-    "kind", ["gru", "shared", "central", "turns", "replay", "sad", "mfos", "mfos-sampled", "mfos-self", "dice", "exact"]
-)
+KINDS = ["gru", "shared", "central", "turns", "replay", "sad", "obl", "mfos", "mfos-sampled", "mfos-self", "dice", "exact"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_method_streams_bit_for_bit(cluster, tmp_path, kind):
     here, _, _ = train(tmp_path / "local", experiment(kind))
     there, _, _ = over_ray(tmp_path / "ray", experiment(kind, env_actors=2))
