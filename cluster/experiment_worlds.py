@@ -28,12 +28,14 @@ class TransitionConfig:
         field: its name.
         before, after: its values.
         over: rounds that it takes; 0 for no transition.
+        start: rounds before it begins.
     """
 
     field: str = "bomb"
     before: float = 1
     after: float = 0
     over: int = 0
+    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,14 @@ class WorldExperiment(Experiment):
     def meta(self) -> MetaLearner:
         """The same game for ever, or one that goes over into another."""
         t = self.world.transition
-        return Transition(t.field, t.before, t.after, t.over) if t.over else Repeat(Task())
+        return Transition(t.field, t.before, t.after, t.over, t.start) if t.over else Repeat(Task())
 
     def check(self) -> None:
         """Also that the world exists, and takes its parameters."""
         super().check()
         world, t = self.built(), self.world.transition
-        if t.over < 0:
-            raise UsageError(f"world.transition.over is {t.over}; allowed are whole numbers from 0")
+        if t.over < 0 or t.start < 0:
+            raise UsageError(f"world.transition.over is {t.over} and start {t.start}; allowed are whole numbers from 0")
         if t.over:
             for value in (t.before, t.after):
                 Batch(world, 1).pack_levels(**{t.field: value})

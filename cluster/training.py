@@ -47,7 +47,7 @@ def parse(name: str, experiment: Experiment, arguments: Sequence[str], about: Re
         ("experiment", Annotated[type(experiment), flat], field(default=experiment)),  # type: ignore[misc]
     ]
     command = dataclasses.make_dataclass("Train", fields, frozen=True)
-    text = f"{about.title}\n\nPaper: {about.paper}\nExpected: {about.expects}\nCost on two cores: {about.cost}"
+    text = f"{about.title}\n\nPaper: {about.paper}\n\nExpected: {about.expects}\n\nCost on two cores: {about.cost}"
     found: Any = tyro.cli(command, prog=f"interplay train {name}", args=list(arguments), description=text)
     return found.options, found.experiment
 

@@ -55,18 +55,17 @@ class Annealing:
 
 
 class Transition:
-    """A field of the worlds' level goes over from one value to another: in round k, a share k / over of a tile's worlds has the new one.
-
-    So the mean game changes by degrees, and from round `over` on it is the game that is meant.
+    """A field of the worlds' level goes over from one value to another: in round `start` + k, a share k / over of a tile's
+    worlds has the new one. So the mean game changes by degrees, and from round `start + over` on it is the game that is meant.
     """
 
-    def __init__(self, field: str, before: float, after: float, over: int) -> None:
-        self.field, self.before, self.after, self.over, self.asked = field, before, after, over, 0
+    def __init__(self, field: str, before: float, after: float, over: int, start: int = 0) -> None:
+        self.field, self.before, self.after, self.over, self.start, self.asked = field, before, after, over, start, 0
 
     def ask(self, n: int) -> list[Task]:
         """The same for all tiles."""
         self.asked += 1
-        share = min(1.0, (self.asked - 1) / self.over) if self.over else 1.0
+        share = min(1.0, max(0.0, (self.asked - 1 - self.start) / self.over)) if self.over else 1.0
         return [Task(options={"level": (self.field, self.before, self.after, share)})] * n
 
     def tell(self, tasks: list[Task], outcomes: list[dict[str, float]]) -> None:

@@ -363,19 +363,20 @@ def test_own_turns_equals_estimates_over_moves_alone() -> None:
             assert float(found[t]) == pytest.approx(a, abs=1e-5)
 
 
-def test_transition_goes_over_by_degrees() -> None:
-    """Shares 0, 1/4 ... 1 of the worlds have the new value; it goes on from a saved state; games are not started anew."""
-    meta = Transition("bomb", 1, 0, 4)
+@pytest.mark.parametrize("start", [0, 2])
+def test_transition_goes_over_by_degrees(start: int) -> None:
+    """After `start` rounds, shares 0, 1/4 ... 1 of the worlds have the new value; it goes on from a saved state; no game is started anew."""
+    meta = Transition("bomb", 1, 0, 4, start)
     batch = envs.make("hanabi-small", 8, bomb="keep")
     batch.step(batch.random_action(0))
     shares, turn = [], batch.out.obs.clone()
-    for _ in range(6):
+    for _ in range(start + 6):
         state = meta.state_dict()
-        meta = Transition("bomb", 1, 0, 4)
+        meta = Transition("bomb", 1, 0, 4, start)
         meta.load_state_dict(state)
         (task,) = meta.ask(1)
         batch.configure(task.options)
         rows = batch.memory.numpy().view(batch.world.record).reshape(8)
         shares.append(rows["bomb"].tolist())
-    assert shares == [[0] * k + [1] * (8 - k) for k in (0, 2, 4, 6, 8, 8)]
+    assert shares == [[0] * k + [1] * (8 - k) for k in (*[0] * start, 0, 2, 4, 6, 8, 8)]
     assert torch.equal(batch.reset(torch.zeros(8, dtype=torch.bool)).obs, turn)
