@@ -365,7 +365,7 @@ def test_own_turns_equals_estimates_over_moves_alone() -> None:
 
 @pytest.mark.parametrize("start", [0, 2])
 def test_transition_goes_over_by_degrees(start: int) -> None:
-    """After `start` rounds, shares 0, 1/4 ... 1 of the worlds have the new value; it goes on from a saved state; no game is started anew."""
+    """After `start` rounds, shares 0, 1/4 ... 1 of the worlds have the new value; it goes on from a saved state."""
     meta = Transition("bomb", 1, 0, 4, start)
     batch = envs.make("hanabi-small", 8, bomb="keep")
     batch.step(batch.random_action(0))
