@@ -1,4 +1,4 @@
-"""The command line: `interplay list | train | eval | plot | bench | doctor`. A user's mistake is one line on stderr and exit code 2."""
+"""The command line: `interplay COMMAND ...`. A user's mistake is one line on stderr and exit code 2."""
 
 import sys
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ USAGE = """usage: interplay COMMAND ...
   train RECIPE [flags]     run a recipe, over Ray or with --local in this process; `interplay train RECIPE --help` lists its flags
   eval RUN...              play trained policies without learning: scores with standard errors
   crossplay RUN|BOT...     who plays well with whom: a matrix of scores, runs and rule bots mixed
+  report RUN|BOT...        one HTML page about coordination: cross-play, levels, what was known of cards, published figures
   plot RUN...              curves of the runs' metrics as SVG and PNG
   bench [flags]            env steps/s by world and batch size
   doctor                   what this machine has, and what is wrong with it
@@ -24,6 +25,7 @@ COMMANDS = {
     "train": ("training", "main"),
     "eval": ("evaluate", "main"),
     "crossplay": ("crossplay", "main"),
+    "report": ("report", "main"),
     "plot": ("plot", "main"),
     "bench": ("bench", "main"),
     "doctor": ("doctor", "main"),

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,16 +14,20 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
-from interplay.cluster import checkpoint
-from interplay.cluster.experiment_worlds import WorldExperiment
-from interplay.cluster.record import RunFolder, write
+from interplay.cluster.entrants import entrant
+from interplay.cluster.record import write
 from interplay.envs import hanabi, registry
-from interplay.envs.core import UsageError, World, did_you_mean
+from interplay.envs.core import UsageError, World
 from interplay.envs.engine import Batch
-from interplay.policies.hanabi_bots import BOTS, bot
-from interplay.policies.meeting import Games, meet
-from interplay.policies.player import Player
+from interplay.policies.hanabi_bots import BOTS
+from interplay.policies.meeting import meet
+
+WORLDS = 65_536  # played at once, at most (but all of a pair): a process with 64,000 of the full game held 0.8 GB
+
+Pair = tuple[int, int]  # numbers of entrants: who sits in seat 0, who in all others
+Meeting = tuple[dict[str, Any], np.ndarray]  # a row of the table, and how often which move followed which
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class CrossplayArguments:
     """Let every two of several trained policies and rule bots play together, in both seatings, on the same decks.
 
     Attributes:
-        entrants: run folders, and names of rule bots.
+        entrants: RUN (its last checkpoint), RUN@STEP (an earlier one), and names of rule bots.
         games: of each ordered pair.
         seed: of the games.
         world: where bots meet when no run is among the entrants.
@@ -73,82 +78,68 @@ def main(arguments: Sequence[str]) -> None:
         raise UsageError(f"{options.out} is there already and not empty; nothing was written. Allowed is a new folder: --out DIR")
     contest = make_contest(options)
     pairs = [(i, j) for i in range(len(contest.entrants)) for j in range(len(contest.entrants))]
-    found = spread(contest, pairs, options) if options.env_actors else {pair: play(contest, *pair) for pair in pairs}
-    rows = [found[pair][0] for pair in pairs]
-    report(contest, rows, {pair: found[pair][1] for pair in pairs}, options.out)
+    found = spread(contest, pairs, options) if options.env_actors else play(contest, pairs)
+    report(contest, [row for row, _ in found], {pair: replies for pair, (_, replies) in zip(pairs, found, strict=True)}, options.out)
 
 
 def make_contest(options: CrossplayArguments) -> Contest:
     """The contest that was asked for; `UsageError` where entrants are unknown or cannot meet."""
     if not options.entrants:
         raise UsageError(f"crossplay needs run folders or bots: interplay crossplay RUN|BOT...; bots are {', '.join(BOTS)}")
-    worlds: dict[str, tuple[str, dict[str, Any]]] = {}
-    for name in options.entrants:
-        if name in BOTS:
-            continue
-        if not Path(name).exists():
-            raise UsageError(f"{name!r} is neither a run folder nor a rule bot{did_you_mean(name, BOTS)}")
-        trained = RunFolder.open(Path(name)).experiment
-        if not isinstance(trained, WorldExperiment):
-            raise UsageError(f"{name} is a run of a {type(trained).__name__}; allowed are runs in a registered world")
-        # scored by the game's own rules, whatever was changed for training
-        worlds[name] = trained.world.name, {k: v for k, v in trained.world.params().items() if k not in ("permute", "bomb")}
-    kinds = list(worlds.values()) or [(options.world, {})]
+    trained = [e for e in map(entrant, options.entrants) if e.path is not None]
+    kinds = [e.world for e in trained] or [(options.world, {})]
     if any(kind != kinds[0] for kind in kinds):
-        raise UsageError("the runs play different games: " + "; ".join(f"{name}: {kind}" for name, kind in worlds.items()))
+        raise UsageError("the runs play different games: " + "; ".join(f"{e.name}: {e.world}" for e in trained))
     world, params = kinds[0]
     if options.players:
         params = params | {"players": options.players}
+    if any(e.sad for e in trained):
+        params = params | {"sad": True}  # what is seen besides lies behind all else, where the others do not look
     registry.world(world, **params)
     return Contest(options.entrants, world, params, options.games, options.seed, options.greedy)
 
 
-def player(name: str, greedy: bool) -> Player:
-    """A rule bot, or a run's policy at its last checkpoint."""
-    if name in BOTS:
-        return bot(name)
-    folder = RunFolder.open(Path(name))
-    learner, found = folder.experiment.learner(), folder.experiment.judge()
-    learner.load_state_dict(checkpoint.load(folder.checkpoints).learner)
-    found.load(learner.policy())
-    if greedy:
-        found.greedy = True  # type: ignore[attr-defined]
+def play(contest: Contest, pairs: Sequence[Pair]) -> list[Meeting]:
+    """Pairs (i, j) of entrants, i in seat 0 and j in all others, as many at once as `WORLDS` allows."""
+    world = registry.world(contest.world, **contest.params)
+    players = {k: entrant(contest.entrants[k]).player(contest.greedy) for k in sorted({k for pair in pairs for k in pair})}
+    decks, some = Batch(world, contest.games, contest.seed), max(1, WORLDS // contest.games)
+    found = []
+    for part in (pairs[k : k + some] for k in range(0, len(pairs), some)):
+        batch = decks.part(torch.arange(contest.games).repeat(len(part)))
+        games = meet(batch, [[players[i], *[players[j]] * (world.agents - 1)] for i, j in part])
+        each = zip(part, games.score.split(contest.games), games.final.split(contest.games), games.replies, strict=True)
+        found += [(tell(contest, batch, pair, score, final), replies.numpy()) for pair, score, final, replies in each]
     return found
 
 
-def play(contest: Contest, i: int, j: int) -> tuple[dict[str, Any], np.ndarray]:
-    """Entrant i in seat 0, entrant j in all others: a row of the table, and how often which move followed which."""
-    world = registry.world(contest.world, **contest.params)
-    first, second = (player(contest.entrants[k], contest.greedy) for k in (i, j))
-    batch = Batch(world, contest.games, contest.seed)
-    games = meet(batch, [first, *[first if i == j else second] * (world.agents - 1)])
-    score = games.score.mean(1)
+def tell(contest: Contest, batch: Batch, pair: Pair, score: Tensor, final: Tensor) -> dict[str, Any]:
+    """A pair's row of the table from its games' scores `[N, A]` and last views `[N, A, *stored]`."""
+    mean = score.mean(1)
     row = {
-        "first": contest.entrants[i],
-        "second": contest.entrants[j],
+        "first": contest.entrants[pair[0]],
+        "second": contest.entrants[pair[1]],
         "games": contest.games,
-        "score": float(score.mean()),
-        "stderr": float(score.std()) / math.sqrt(contest.games),
+        "score": float(mean.mean()),
+        "stderr": float(mean.std()) / math.sqrt(contest.games),
     }
-    return row | (ends(batch, games) if world.rules is hanabi else {}), games.replies.cpu().numpy()
+    return row | (ends(batch, score, final) if batch.world.rules is hanabi else {})
 
 
-def ends(batch: Batch, games: Games) -> dict[str, float]:
+def ends(batch: Batch, score: Tensor, final: Tensor) -> dict[str, float]:
     """Hanabi: shares of games that lost the last life, and that were perfect."""
-    world = batch.world
-    fields = world.record.fields
+    fields = batch.world.record.fields
     assert fields is not None
-    (players, size), (deck,), (cards,) = (fields[name][0].shape for name in ("hand", "deck", "discarded"))
-    at = (players - 1) * size * cards + players + deck - players * size + cards + world.default["most_info"]
-    lives = batch.views(games.final)[:, 0, at : at + world.default["most_lives"]]
+    (cards,) = fields["discarded"][0].shape
+    lives = batch.views(final)[:, 0, batch.spec.section("lives")]
     return {
         "bombed": float((lives.sum(1) == 0).double().mean()),
-        "perfect": float((games.score[:, 0] == cards).double().mean()),
+        "perfect": float((score[:, 0] == cards).double().mean()),
     }
 
 
-def spread(contest: Contest, pairs: list[tuple[int, int]], options: CrossplayArguments) -> dict[tuple[int, int], Any]:
-    """All pairs over so many Ray workers."""
+def spread(contest: Contest, pairs: list[Pair], options: CrossplayArguments) -> list[Meeting]:
+    """All pairs over so many Ray workers, to each an equal share of them."""
     import ray
 
     from interplay.cluster.streaming import connect
@@ -156,16 +147,18 @@ def spread(contest: Contest, pairs: list[tuple[int, int]], options: CrossplayArg
     connect(options.address, options.env_actors)
     absolute = tuple(name if name in BOTS else str(Path(name).resolve()) for name in contest.entrants)
     remote: Any = ray.remote(num_cpus=1)(_play_quietly)
-    there = ray.put(Contest(absolute, contest.world, contest.params, contest.games, contest.seed, contest.greedy))
-    found = dict(zip(pairs, ray.get([remote.remote(there, *pair) for pair in pairs]), strict=True))
-    for (i, j), (row, _) in found.items():
+    there = ray.put(replace(contest, entrants=absolute))
+    cuts = [len(pairs) * k // options.env_actors for k in range(options.env_actors + 1)]
+    shares = ray.get([remote.remote(there, pairs[a:b]) for a, b in pairwise(cuts) if a < b])
+    found = [meeting for share in shares for meeting in share]
+    for (i, j), (row, _) in zip(pairs, found, strict=True):
         row |= {"first": contest.entrants[i], "second": contest.entrants[j]}
     return found
 
 
-def _play_quietly(contest: Contest, i: int, j: int) -> tuple[dict[str, Any], np.ndarray]:
+def _play_quietly(contest: Contest, pairs: list[Pair]) -> list[Meeting]:
     torch.set_num_threads(1)
-    return play(contest, i, j)
+    return play(contest, pairs)
 
 
 def summary(contest: Contest, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from runs import train
+from runs import experiment, train
 
 from interplay import envs
+from interplay.cluster import crossplay
 from interplay.cluster.crossplay import Contest, main, play
 from interplay.cluster.experiment import RunConfig
 from interplay.cluster.experiment_worlds import PPOExperiment, WorldConfig
@@ -47,8 +48,8 @@ def test_self_play_invents_conventions_that_strangers_do_not_know(levers, tmp_pa
 def test_a_meeting_scores_the_first_game_of_each_world():
     """Beside a plain loop, one world at a time."""
     seats = [bot("iggi"), bot("piers")]
-    games = meet(envs.make("hanabi-small", 40, seed=3), seats)
-    replies = torch.zeros_like(games.replies)
+    games = meet(envs.make("hanabi-small", 40, seed=3), [seats])
+    replies = torch.zeros_like(games.replies[0])
     for i in range(40):
         env, total, turn, before = envs.make("hanabi-small", 1, seed=3, first=i), 0.0, 0, None
         while True:
@@ -63,16 +64,16 @@ def test_a_meeting_scores_the_first_game_of_each_world():
             if out.terminated[0]:
                 break
         assert total == float(games.score[i, 0]), i
-    assert torch.equal(replies, games.replies)
+    assert torch.equal(replies, games.replies[0])
 
 
 def test_shares_of_bombs_and_perfect_games_are_counted():
     contest = Contest(("iggi", "random-legal"), "hanabi-very-small", {}, 500, 7, False)
-    good, bad = play(contest, 0, 0)[0], play(contest, 1, 1)[0]
+    (good, _), (bad, _) = play(contest, [(0, 0), (1, 1)])
     assert good["bombed"] == 0 and bad["bombed"] > 0.9
     assert bad["score"] < 0.5 < good["score"]
     batch = envs.make("hanabi-very-small", 500, seed=7)
-    games = meet(batch, [bot("iggi")] * 2)
+    games = meet(batch, [[bot("iggi")] * 2])
     assert good["perfect"] == float((games.score[:, 0] == 5).double().mean())
     assert good["stderr"] == pytest.approx(float(games.score[:, 0].std()) / 500**0.5)
 
@@ -86,13 +87,37 @@ def test_permuted_training_and_other_bombs_are_scored_by_the_plain_game(tmp_path
     names = [str(tmp_path / "run"), "random-legal"]
     main([*names, "--games", "64", "--out", str(tmp_path / "here")])
     try:
-        main([*names, "--games", "64", "--env-actors", "1", "--out", str(tmp_path / "there")])
+        main([*names, "--games", "64", "--env-actors", "2", "--out", str(tmp_path / "there")])
     finally:
         ray.shutdown()
     here, there = (pq.read_table(tmp_path / name / "crossplay.parquet").to_pylist() for name in ("here", "there"))
     assert here == there
     assert all(row["score"] == 0 or row["bombed"] < 1 for row in here)
     assert json.loads((tmp_path / "here" / "summary.json").read_text())["params"] == {}
+
+
+@pytest.fixture(scope="module")
+def players_of_hanabi(tmp_path_factory):
+    """Two tiny runs, one that draws its moves (unless it is to be greedy) and one that remembers, and bots."""
+    paths = {kind: tmp_path_factory.mktemp(kind) / "run" for kind in ("turns", "replay")}
+    for kind, path in paths.items():
+        train(path, experiment(kind))
+    return (*map(str, paths.values()), "iggi", "smartbot", "random-legal")
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+def test_a_pair_plays_the_same_whoever_else_plays(players_of_hanabi, greedy, monkeypatch):
+    contest = Contest(players_of_hanabi, "hanabi-very-small", {}, 101, 7, greedy)
+    pairs = [(i, j) for i in range(5) for j in range(5)]
+    at_once = play(contest, pairs)
+    monkeypatch.setattr(crossplay, "WORLDS", 707)
+    in_parts = play(contest, pairs)
+    for k, pair in enumerate(pairs):
+        ((row, replies),) = play(contest, [pair])
+        for other, others in (at_once[k], in_parts[k]):
+            assert row == other and np.array_equal(replies, others)
+        assert (row["first"], row["second"]) == tuple(players_of_hanabi[i] for i in pair)
+    assert len({row["score"] for row, _ in at_once}) > 10
 
 
 @pytest.mark.parametrize(
