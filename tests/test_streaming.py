@@ -58,7 +58,8 @@ def test_stale_rounds_are_reproducible_and_bounded(cluster, tmp_path, staleness)
     assert train(tmp_path / "fresh", experiment("coin"))[0] != here  # staleness does change what is learned
 
 
-def test_a_killed_env_actor_plays_the_lost_round_again(cluster, tmp_path):
+@pytest.mark.parametrize("kind", ["gru", "obl"])
+def test_a_killed_env_actor_plays_the_lost_round_again(cluster, tmp_path, kind):
     killed = []
 
     def watch(runner, row):
@@ -66,8 +67,8 @@ def test_a_killed_env_actor_plays_the_lost_round_again(cluster, tmp_path):
             killed.append(pid_of(runner.hosts[1]))
             os.kill(killed[0], signal.SIGKILL)
 
-    here, _, _ = train(tmp_path / "local", experiment("gru"))
-    there, summary, rows = over_ray(tmp_path / "ray", experiment("gru", env_actors=2), watch)
+    here, _, _ = train(tmp_path / "local", experiment(kind))
+    there, summary, rows = over_ray(tmp_path / "ray", experiment(kind, env_actors=2), watch)
     assert killed and summary["status"] == "finished"
     assert here == there
     assert [row["update"] for row in rows] == list(range(1, 8))
