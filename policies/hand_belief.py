@@ -16,6 +16,7 @@ from torch import Tensor
 from interplay.envs.bits import unpack
 from interplay.envs.core import Spec, World
 from interplay.policies.dense import perceptron
+from interplay.policies.flat import FlatWeights
 from interplay.policies.hanabi_belief import V0, Reader
 from interplay.policies.networks import gru_scan
 
@@ -31,8 +32,8 @@ class BeliefConfig:
     head: int = 128
 
 
-class HandBelief:
-    """A learned belief. All weights are one tensor `flat` `[1, E]`.
+class HandBelief(FlatWeights):
+    """A learned belief.
 
     Args:
         config: widths.
@@ -43,17 +44,9 @@ class HandBelief:
 
     def __init__(self, config: BeliefConfig, world: World, spec: Spec, seed: int = 0, device: torch.device | str = "cpu") -> None:
         self.config, self.spec, self.reader, self.encode = config, spec, Reader(world), V0(world)
-        self.shapes = self._layout()
-        sizes = [math.prod(s) for s in self.shapes.values()]
-        self.flat = torch.zeros(1, sum(sizes), device=device)
-        parts = zip(self.shapes.items(), self.flat.split(sizes, 1), strict=True)
-        self.weights = {name: part.unflatten(1, shape).requires_grad_() for (name, shape), part in parts}
-        rng = torch.Generator().manual_seed(seed * 1_000_003 + 500_009)
-        with torch.no_grad():
-            for name, shape in self.shapes.items():
-                if not name.endswith("bias") and name != "cards.weight":
-                    gain = 1.0 if name.startswith("gru") else math.sqrt(2)
-                    self.weights[name][0].copy_(torch.nn.init.orthogonal_(torch.empty(shape), gain, generator=rng))
+        super().__init__(self._layout(), 1, device)
+        gains = {"gru.input": 1.0, "gru.hidden": 1.0, "cards.weight": 0.0}
+        self.draw(seed + 500_009, lambda name: gains.get(name, math.sqrt(2)))
 
     def _layout(self) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}
@@ -68,16 +61,6 @@ class HandBelief:
         shapes["slot.bias"] = (slots, self.config.head)
         shapes["cards.weight"], shapes["cards.bias"] = (self.config.head, cards), (slots, cards)
         return shapes
-
-    @torch.no_grad()
-    def load(self, flat: Tensor) -> None:
-        """Take over weights `[1, E]`."""
-        self.flat.copy_(flat)
-
-    def gradient(self, loss: Tensor) -> Tensor:
-        """The gradient of a loss `[1, E]`."""
-        grads = torch.autograd.grad(loss, list(self.weights.values()), materialize_grads=True)
-        return torch.cat([g.flatten(1) for g in grads], 1)
 
     def remember(self, obs: Tensor, carry: Tensor | None = None) -> Tensor:
         """Recurrent states `[1, T, R, H]` from packed views `[1, T, R, bytes]`, after the state `carry` `[1, R, H]`."""

@@ -1,8 +1,4 @@
-"""Actor-critics with a population axis: P members' weights stacked, so that one pass runs, and one backward pass trains, all of them.
-
-All weights live in one tensor `flat` `[P, D]`: it is what travels to actors, what an optimiser steps, what a checkpoint holds. The
-named weights are views of it, so that there is nothing to copy back.
-"""
+"""Actor-critics with a population axis: P members' weights stacked, so that one pass runs, and one backward pass trains, all of them."""
 
 import math
 from dataclasses import dataclass
@@ -14,6 +10,7 @@ from torch import Tensor
 from interplay.envs.bits import unpack
 from interplay.envs.core import Spec
 from interplay.policies.dense import perceptron
+from interplay.policies.flat import FlatWeights
 from interplay.policies.seating import together
 
 
@@ -34,7 +31,7 @@ class NetworkConfig:
     log_std: float = 0.0
 
 
-class ActorCritic:
+class ActorCritic(FlatWeights):
     """P actor-critics over flat observations.
 
     Args:
@@ -48,16 +45,13 @@ class ActorCritic:
     def __init__(
         self, config: NetworkConfig, spec: Spec, members: int, seed: int = 0, device: torch.device | str = "cpu", views: int = 1
     ) -> None:
-        self.config, self.spec, self.members, self.views = config, spec, members, views
-        self.shapes = self._layout()
-        self.flat = torch.zeros(members, sum(math.prod(s) for s in self.shapes.values()), device=device)
-        self.weights: dict[str, Tensor] = {}
-        start = 0
-        for name, shape in self.shapes.items():
-            stop = start + math.prod(shape)
-            self.weights[name] = self.flat[:, start:stop].unflatten(1, shape).requires_grad_()
-            start = stop
-        self._initialise(seed)
+        self.config, self.spec, self.views = config, spec, views
+        super().__init__(self._layout(), members, device)
+        gains = {"actor.head.weight": 0.01, "critic.head.weight": 1.0, "log_std": 0.0}
+        self.draw(seed, lambda name: gains.get(name, 1.0 if ".gru." in name else math.sqrt(2)))
+        if spec.continuous:
+            with torch.no_grad():
+                self.weights["log_std"].fill_(config.log_std)
 
     def _layout(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of one member's weights."""
@@ -77,28 +71,6 @@ class ActorCritic:
         if self.spec.continuous:
             shapes["log_std"] = (1, self.spec.actions)
         return shapes
-
-    def _initialise(self, seed: int) -> None:
-        with torch.no_grad():
-            for m in range(self.members):
-                dice = torch.Generator().manual_seed(seed * 1_000_003 + m)
-                for name, weight in self.weights.items():
-                    if name == "log_std":
-                        weight[m].fill_(self.config.log_std)
-                    elif weight[m].ndim == 2 and not name.endswith("bias"):
-                        gain = {"actor.head.weight": 0.01, "critic.head.weight": 1.0}.get(name, 1.0 if ".gru." in name else math.sqrt(2))
-                        cpu = torch.empty(weight[m].shape)
-                        weight[m].copy_(torch.nn.init.orthogonal_(cpu, gain, generator=dice))
-
-    def load(self, flat: Tensor) -> None:
-        """Take over weights `[P, D]`."""
-        with torch.no_grad():
-            self.flat.copy_(flat)
-
-    def gradient(self, loss: Tensor) -> Tensor:
-        """The gradient of a loss that sums over members, as one tensor `[P, D]`."""
-        grads = torch.autograd.grad(loss, list(self.weights.values()), materialize_grads=True)
-        return torch.cat([g.flatten(1) for g in grads], 1)
 
     def seen(self, obs: Tensor) -> Tensor:
         """What the critic reads `[T, B, A, ...]` of views `[T, B, A, *observation]`: each agent's own, or all of them."""

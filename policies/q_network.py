@@ -12,6 +12,7 @@ from torch import Tensor
 from interplay.envs.bits import unpack
 from interplay.envs.core import Spec, UsageError
 from interplay.policies.dense import perceptron
+from interplay.policies.flat import FlatWeights
 from interplay.policies.networks import gru_scan
 
 
@@ -51,12 +52,12 @@ def possible(legal: Tensor | None, acting: Tensor | None, alive: Tensor | None, 
     return torch.cat([may, ~may.any(-1, keepdim=True)], -1)
 
 
-class QNetwork:
+class QNetwork(FlatWeights):
     """P recurrent duelling Q-networks (Wang et al. 2016, Hausknecht & Stone 2015) over flat observations.
 
         q(o_1..o_t, u) = v + a_u - mean of a over the moves that are possible
 
-    so that q of waiting, when nothing else can be done, is v itself. All weights are one tensor `flat` `[P, D]`.
+    so that q of waiting, when nothing else can be done, is v itself.
 
     Args:
         config: its shape.
@@ -81,14 +82,11 @@ class QNetwork:
             raise UsageError(f"recurrent is {config.recurrent}; allowed are whole numbers from 1, and worlds whose actions are discrete")
         if config.public and "hands" not in [s.name for s in spec.sections]:
             raise UsageError("a public stream needs views with a section 'hands', such as Hanabi's")
-        self.config, self.spec, self.members, self.encode, self.guesses = config, spec, members, encode, guesses
+        self.config, self.spec, self.encode, self.guesses = config, spec, encode, guesses
         self.public = spec.section("hands").stop if config.public else 0  # from there on all players see the same
-        self.shapes = self._layout()
-        self.flat = torch.zeros(members, sum(math.prod(s) for s in self.shapes.values()), device=device)
-        sizes = [math.prod(s) for s in self.shapes.values()]
-        parts = zip(self.shapes.items(), self.flat.split(sizes, 1), strict=True)
-        self.weights = {name: part.unflatten(1, shape).requires_grad_() for (name, shape), part in parts}
-        self._initialise(seed)
+        super().__init__(self._layout(), members, device)
+        gains = {"gru.input": 1.0, "gru.hidden": 1.0, "head.weight": 0.1, "guess.weight": 0.1}
+        self.draw(seed, lambda name: gains.get(name, math.sqrt(2)))
 
     def _layout(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of one member's weights."""
@@ -108,31 +106,11 @@ class QNetwork:
             shapes["guess.weight"], shapes["guess.bias"] = (h, self.guesses), (1, self.guesses)
         return shapes
 
-    @torch.no_grad()
-    def _initialise(self, seed: int) -> None:
-        gains = {"gru.input": 1.0, "gru.hidden": 1.0, "head.weight": 0.1, "guess.weight": 0.1}
-        for m in range(self.members):
-            rng = torch.Generator().manual_seed(seed * 1_000_003 + m)
-            for name, shape in self.shapes.items():
-                if not name.endswith("bias"):
-                    drawn = torch.nn.init.orthogonal_(torch.empty(shape), gains.get(name, math.sqrt(2)), generator=rng)
-                    self.weights[name][m].copy_(drawn)
-
     def twin(self) -> "QNetwork":
         """A network of its own with the same weights."""
         twin = QNetwork(self.config, self.spec, self.members, device=self.flat.device, encode=self.encode, guesses=self.guesses)
         twin.load(self.flat)
         return twin
-
-    @torch.no_grad()
-    def load(self, flat: Tensor) -> None:
-        """Take over weights `[P, D]`."""
-        self.flat.copy_(flat)
-
-    def gradient(self, loss: Tensor) -> Tensor:
-        """The gradient of a loss that sums over members, as one tensor `[P, D]`."""
-        grads = torch.autograd.grad(loss, list(self.weights.values()), materialize_grads=True)
-        return torch.cat([g.flatten(1) for g in grads], 1)
 
     def remember(self, obs: Tensor, carry: Tensor | None = None, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What the heads read, and recurrent states, both `[P, T, R, H]`.
