@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -14,11 +15,12 @@ from torch import Tensor
 
 from interplay.cluster import checkpoint
 from interplay.cluster.experiment import Experiment
-from interplay.cluster.experiment_shaping import ExactExperiment
 from interplay.cluster.record import RunFolder, write
 from interplay.cluster.tiles import TileHost
 from interplay.envs.core import UsageError
 from interplay.learners.core import Task
+
+SCORES = ("reward_per_step/", "self_play", "cross_play")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.rounds < 1 or not 0 <= options.seed < 2**32:
         raise UsageError(f"--rounds is {options.rounds} and --seed {options.seed}; allowed are rounds from 1, seeds from 0 to {2**32 - 1}")
     folders = [RunFolder.open(path) for path in options.runs]
-    table = Table(title="reward a step, mean ± standard error over worlds")
+    table = Table(title="reward a step (or points), mean ± standard error over worlds")
     for column in ("run", "figure", "mean", "± s.e."):
         table.add_column(column)
     for folder in folders:
@@ -59,9 +61,8 @@ def evaluate(folder: RunFolder, rounds: int, seed: int) -> dict[str, tuple[float
     trained = folder.experiment
     learner = trained.learner()
     learner.load_state_dict(state.learner)
-    if isinstance(trained, ExactExperiment):
-        metrics = learner.update(None)  # an exact learner's metrics describe the players before the step
-        found = {name: (value, 0.0) for name, value in metrics.items() if name.startswith("reward_per_step/")}
+    if not trained.run.tiles:  # nothing is played: an exact learner's metrics describe the players before the step
+        found = {name: (value, 0.0) for name, value in learner.update(None).items() if name.startswith(SCORES)}
     else:
         found = _play(dataclasses.replace(trained, seed=seed), learner.policy(), rounds)
     scores = {name: {"mean": mean, "stderr": error} for name, (mean, error) in found.items()}
@@ -73,17 +74,21 @@ def _play(experiment: Experiment, weights: dict[str, Tensor], rounds: int) -> di
     """Play on fresh worlds with frozen weights."""
     host = TileHost(experiment, 0, experiment.run.tiles)
     host.player = experiment.judge()
-    sums, learned = None, 0.0
+    rewards, ends, learned = [], [], 0.0
     tasks = [Task(options={"meet": True})] * experiment.run.tiles
     for number in range(rounds):
         played = host.play(number, 0, weights, tasks, None)
-        mean = played.trajectory.reward.double().mean(0)  # [B, A]
-        sums = mean if sums is None else sums + mean
+        rewards.append(played.trajectory.reward.double().mean(0))  # [B, A]
+        ends.append((played.trajectory.terminated | played.trajectory.truncated).double().mean(0))  # [B]
         learned += sum(o.get("reward_per_step/learner", 0.0) for o in played.outcomes) / len(played.outcomes)
-    assert sums is not None
-    scores = sums / rounds
-    error = scores.std(0) / math.sqrt(len(scores))
+    score, ended = torch.stack(rewards).mean(0), torch.stack(ends).mean(0)
+    spread = lambda x: x.std(0) / math.sqrt(len(x))
     named = lambda values: {f"reward_per_step/player_{a}": float(x) for a, x in enumerate(values)}
-    means = experiment.metrics(named(scores.mean(0)), [{"reward_per_step/learner": learned / rounds}])
-    errors = experiment.metrics(named(error), [{"reward_per_step/learner": math.nan}])  # the learners' spread is not recorded
-    return {name: (mean, errors[name]) for name, mean in means.items() if name != "reward_per_step/learner"}
+    means = experiment.metrics(named(score.mean(0)), [{"reward_per_step/learner": learned / rounds}])
+    errors = experiment.metrics(named(spread(score)), [{"reward_per_step/learner": math.nan}])  # the learners' spread is not recorded
+    found = {name: (mean, errors[name]) for name, mean in means.items() if name != "reward_per_step/learner"}
+    if ended.sum() > 0:
+        mean = score.mean(0) / ended.mean()
+        error = spread(score - mean * ended.unsqueeze(1)) / ended.mean()
+        found |= {f"reward_per_game/player_{a}": (float(m), float(e)) for a, (m, e) in enumerate(zip(mean, error, strict=True))}
+    return found

@@ -13,10 +13,10 @@ def list_recipes(arguments: Sequence[str]) -> None:
     """Print the recipes, one line each; without a terminal as plain `name  title  (cost)` lines."""
     if arguments:
         raise UsageError(f"list takes no arguments, got {' '.join(arguments)!r}")
-    console = Console()
+    console, width = Console(), max(map(len, RECIPES))
     if not console.is_terminal:
         for name, recipe in RECIPES.items():
-            print(f"{name:18} {recipe.title} ({recipe.cost})")
+            print(f"{name:{width}} {recipe.title} ({recipe.cost})")
         return
     table = Table(box=None, pad_edge=False)
     for column in ("recipe", "what", "cost on 2 cores"):

@@ -42,6 +42,14 @@ def test_lever_learns_and_describes_itself(lever):
     assert config["experiment"]["optim"]["lr"] == 5e-3
 
 
+def test_eval_of_what_is_not_played(tmp_path):
+    run("train", "toy-obl", "--local", "--quiet", "--run.updates", "400", "--run-dir", str(tmp_path / "toy"))
+    ended = run("eval", str(tmp_path / "toy"))
+    assert ended.returncode == 0, ended.stderr
+    scores = json.loads((tmp_path / "toy" / "eval.json").read_text())["metrics"]
+    assert scores["self_play"]["mean"] == pytest.approx(5, abs=0.01) and scores["cross_play"]["mean"] == pytest.approx(5, abs=0.01)
+
+
 def test_eval_and_plot(lever):
     ended = run("eval", str(lever))
     assert ended.returncode == 0, ended.stderr
