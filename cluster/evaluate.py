@@ -64,7 +64,7 @@ def evaluate(folder: RunFolder, rounds: int, seed: int) -> dict[str, tuple[float
     if not trained.run.tiles:  # nothing is played: an exact learner's metrics describe the players before the step
         found = {name: (value, 0.0) for name, value in learner.update(None).items() if name.startswith(SCORES)}
     else:
-        found = _play(dataclasses.replace(trained, seed=seed), learner.policy(), rounds)
+        found = _play(dataclasses.replace(trained.scored(), seed=seed), learner.policy(), rounds)
     scores = {name: {"mean": mean, "stderr": error} for name, (mean, error) in found.items()}
     write(folder.path / "eval.json", {"seed": seed, "rounds": rounds, "metrics": scores})
     return found
@@ -73,7 +73,7 @@ def evaluate(folder: RunFolder, rounds: int, seed: int) -> dict[str, tuple[float
 def _play(experiment: Experiment, weights: dict[str, Tensor], rounds: int) -> dict[str, tuple[float, float]]:
     """Play on fresh worlds with frozen weights."""
     host = TileHost(experiment, 0, experiment.run.tiles)
-    host.player = experiment.judge()
+    host.seat(experiment.judge())
     rewards, ends, learned = [], [], 0.0
     tasks = [Task(options={"meet": True})] * experiment.run.tiles
     for number in range(rounds):

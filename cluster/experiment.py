@@ -70,6 +70,10 @@ class Experiment:
         """Who acts in them."""
         raise NotImplementedError
 
+    def scored(self) -> "Experiment":
+        """The same by the game's own rules, whatever was changed for training."""
+        return self
+
     def judge(self) -> Player:
         """Who acts where it is only looked at how well: the player, unless that one explores."""
         return self.player()

@@ -1,7 +1,7 @@
 """Experiments in registered worlds: PPO, and Q-learning from replay."""
 
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
 
 from interplay.cluster.experiment import Experiment
 from interplay.envs import registry
@@ -75,6 +75,10 @@ class WorldExperiment(Experiment):
         """Kernel worlds."""
         run = self.run
         return registry.make(self.world.name, run.tile, run.device, self.seed, tile * run.tile, **self.world.params())
+
+    def scored(self) -> Self:
+        """What is scored when the last life is lost is the game's own."""
+        return replace(self, world=replace(self.world, bomb=""))
 
     def built(self) -> World:
         """The world."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from interplay.cluster.experiment import Experiment, threads
 from interplay.envs.core import Env
 from interplay.learners.core import Task
+from interplay.policies.player import Player
 from interplay.policies.rollout import rollout
 from interplay.policies.trajectory import Trajectory
 
@@ -35,9 +36,12 @@ class TileHost:
         threads(experiment.run.act_threads)
         self.experiment, self.first = experiment, first
         self.envs: list[Env] = [experiment.env(first + k) for k in range(count)]
-        self.player = experiment.player()
-        self.carries = [self.player.start(env) for env in self.envs]
         self.at = 0  # the round whose start the tiles stand at
+        self.seat(experiment.player())
+
+    def seat(self, player: Player) -> None:
+        """Let a player begin in all seats."""
+        self.player, self.carries = player, [player.start(env) for env in self.envs]
 
     def play(self, number: int, version: int, weights: dict[str, Tensor], tasks: list[Task], states: list[TileState] | None) -> Played:
         """Play round `number` with the weights of `version`, from `states` (None: from where the tiles stand)."""

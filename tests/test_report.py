@@ -8,6 +8,8 @@ from runs import experiment, train
 
 from interplay.cluster import crossplay, report
 from interplay.cluster.entrants import entrant
+from interplay.cluster.evaluate import evaluate
+from interplay.cluster.record import RunFolder
 from interplay.envs import UsageError
 
 
@@ -16,7 +18,8 @@ def runs(tmp_path_factory):
     """Tiny runs: two of Off-Belief Learning, one whose players see what was meant, one plain."""
     folder = tmp_path_factory.mktemp("runs")
     made = {"obl0": experiment("obl"), "obl1": dataclasses.replace(experiment("obl"), seed=4)}
-    made |= {"sad": experiment("sad"), "plain": experiment("replay")}
+    plain = experiment("replay")
+    made |= {"sad": experiment("sad"), "plain": dataclasses.replace(plain, world=dataclasses.replace(plain.world, bomb="keep"))}
     for name, one in made.items():
         train(folder / name, one)
     return folder
@@ -74,3 +77,12 @@ def test_reports_are_about_hanabi(tmp_path):
     train(tmp_path / "coin", experiment("coin"))
     with pytest.raises(UsageError, match="about Hanabi"):
         report.main([str(tmp_path / "coin"), "--out", str(tmp_path / "page.html")])
+
+
+def test_eval_counts_points_of_greedy_games(runs):
+    """The same policy in the same worlds as in cross-play with itself, to the errors of both."""
+    found = evaluate(RunFolder.open(runs / "plain"), 60, 5)
+    mean, error = found["reward_per_game/player_0"]
+    alone = crossplay.play(crossplay.make_contest(crossplay.CrossplayArguments((str(runs / "plain"),), games=2000)), [(0, 0)])[0][0]
+    assert abs(mean - alone["score"]) < 5 * (error + alone["stderr"])
+    assert evaluate(RunFolder.open(runs / "obl0"), 2, 5)["reward_per_step/player_1"][0] >= 0
