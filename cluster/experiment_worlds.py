@@ -14,7 +14,7 @@ from interplay.learners.ppo import PPO, PPOConfig
 from interplay.learners.q_learning import QConfig, QLearner
 from interplay.learners.replay import Replay, Store
 from interplay.policies.hanabi_belief import V0, OwnCards
-from interplay.policies.networks import ActorCritic, NetworkConfig
+from interplay.policies.networks import ActorCritic, Encoder, NetworkConfig
 from interplay.policies.player import NetworkPlayer, Player
 from interplay.policies.q_network import QNetwork, QNetworkConfig
 from interplay.policies.q_player import ExploreConfig, QPlayer
@@ -84,6 +84,10 @@ class WorldExperiment(Experiment):
         """The world."""
         return registry.world(self.world.name, **self.world.params())
 
+    def encoder(self, encoding: str) -> Encoder | None:
+        """What networks read in place of views, if that is something else."""
+        return V0(self.built()) if encoding == "v0" else None
+
     def game(self) -> tuple[Spec, int]:
         """What a policy has to know, and how many agents play."""
         env = registry.make(self.world.name, 1, **self.world.params())
@@ -123,7 +127,8 @@ class PPOExperiment(WorldExperiment):
     def _network(self) -> ActorCritic:
         spec, agents = self.game()
         views = agents if self.central else 1
-        return ActorCritic(self.network, spec, 1 if self.shared else agents, self.seed, self.run.device, views)
+        encode = self.encoder(self.network.encoding)
+        return ActorCritic(self.network, spec, 1 if self.shared else agents, self.seed, self.run.device, views, encode)
 
     def player(self) -> Player:
         """The networks."""
@@ -145,7 +150,7 @@ class QExperiment(WorldExperiment):
 
     def _network(self) -> QNetwork:
         world = self.built()
-        encode = V0(world) if self.network.encoding == "v0" else None
+        encode = self.encoder(self.network.encoding)
         guesses = OwnCards(world).size * 3 if self.q.auxiliary else 0
         return QNetwork(self.network, self.game()[0], 1, self.seed, self.run.device, encode, guesses)
 

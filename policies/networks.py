@@ -1,6 +1,7 @@
 """Actor-critics with a population axis: P members' weights stacked, so that one pass runs, and one backward pass trains, all of them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,10 +9,18 @@ import torch
 from torch import Tensor
 
 from interplay.envs.bits import unpack
-from interplay.envs.core import Spec
+from interplay.envs.core import Spec, UsageError
 from interplay.policies.dense import perceptron
 from interplay.policies.flat import FlatWeights
 from interplay.policies.seating import together
+
+Encoder = Callable[[Tensor], Tensor]
+
+
+def check_encoding(encoding: str, encode: Encoder | None) -> None:
+    """`UsageError` where an encoding is asked for that the world does not have."""
+    if (encoding == "bits") != (encode is None):
+        raise UsageError(f"network.encoding is {encoding!r}; allowed here is 'bits'")
 
 
 @dataclass(frozen=True)
@@ -23,12 +32,14 @@ class NetworkConfig:
         activation: between layers.
         recurrent: width of a GRU between the last hidden layer and the heads; 0 for none.
         log_std: initial log standard deviation of continuous actions.
+        encoding: what is read: views as they are, or, of Hanabi, with beliefs ("v0", see `policies.hanabi_belief`).
     """
 
     hidden: tuple[int, ...] = (64, 64)
     activation: Literal["tanh", "relu"] = "tanh"
     recurrent: int = 0
     log_std: float = 0.0
+    encoding: Literal["bits", "v0"] = "bits"
 
 
 class ActorCritic(FlatWeights):
@@ -40,12 +51,21 @@ class ActorCritic(FlatWeights):
         members: P.
         seed: member m is initialised from (seed, m) alone: orthogonal weights (gain sqrt 2, actor head 0.01, critic head 1), zero biases.
         views: how many agents' views the critic reads: one, or all of them (`seating.together`; MAPPO, Yu et al. 2022).
+        encode: makes numbers `[..., features]` of views `[..., features]`; None for the views themselves.
     """
 
     def __init__(
-        self, config: NetworkConfig, spec: Spec, members: int, seed: int = 0, device: torch.device | str = "cpu", views: int = 1
+        self,
+        config: NetworkConfig,
+        spec: Spec,
+        members: int,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        views: int = 1,
+        encode: Encoder | None = None,
     ) -> None:
-        self.config, self.spec, self.views = config, spec, views
+        check_encoding(config.encoding, encode)
+        self.config, self.spec, self.views, self.encode = config, spec, views, encode
         super().__init__(self._layout(), members, device)
         gains = {"actor.head.weight": 0.01, "critic.head.weight": 1.0, "log_std": 0.0}
         self.draw(seed, lambda name: gains.get(name, 1.0 if ".gru." in name else math.sqrt(2)))
@@ -86,6 +106,8 @@ class ActorCritic(FlatWeights):
         w, turns, rows = self.weights, obs.shape[1], obs.shape[2]
         if self.spec.packed:
             obs = unpack(obs, self.spec.observation[0])
+        if self.encode:
+            obs = self.encode(obs)
         x = obs.reshape(obs.shape[0], turns * rows, -1).to(torch.float32)
         names = [f"{tower}.{k}" for k in range(len(self.config.hidden))]
         head = [w[f"{tower}.head.weight"], w[f"{tower}.head.bias"]]

@@ -1,7 +1,6 @@
 """Recurrent duelling Q-networks: what each move is worth to an agent that remembers all it has seen of the game."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -13,7 +12,7 @@ from interplay.envs.bits import unpack
 from interplay.envs.core import Spec, UsageError
 from interplay.policies.dense import perceptron
 from interplay.policies.flat import FlatWeights
-from interplay.policies.networks import gru_scan
+from interplay.policies.networks import Encoder, check_encoding, gru_scan
 
 
 @dataclass(frozen=True)
@@ -75,11 +74,12 @@ class QNetwork(FlatWeights):
         members: int = 1,
         seed: int = 0,
         device: torch.device | str = "cpu",
-        encode: Callable[[Tensor], Tensor] | None = None,
+        encode: Encoder | None = None,
         guesses: int = 0,
     ) -> None:
         if config.recurrent < 1 or spec.continuous:
             raise UsageError(f"recurrent is {config.recurrent}; allowed are whole numbers from 1, and worlds whose actions are discrete")
+        check_encoding(config.encoding, encode)
         if config.public and "hands" not in [s.name for s in spec.sections]:
             raise UsageError("a public stream needs views with a section 'hands', such as Hanabi's")
         self.config, self.spec, self.encode, self.guesses = config, spec, encode, guesses

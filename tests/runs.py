@@ -35,7 +35,7 @@ def experiment(kind, **changes):
         "gru": PPOExperiment(3, settings, WorldConfig("coin", rounds=5), NetworkConfig((16,), recurrent=8), PPO),
         "shared": PPOExperiment(3, settings, WorldConfig("public-goods", rounds=5), NetworkConfig((16,)), PPO, shared=True),
         "central": PPOExperiment(3, settings, WorldConfig("coin", rounds=5), NetworkConfig((16,), recurrent=8), PPO, central=True),
-        "turns": PPOExperiment(3, settings, turns, NetworkConfig((16,)), PPO, shared=True),
+        "turns": PPOExperiment(3, settings, turns, NetworkConfig((16,), encoding="v0"), PPO, shared=True),
         "replay": QExperiment(3, settings, WorldConfig("hanabi-very-small"), QNetworkConfig((16,), 8), replay),
         "sad": QExperiment(
             3,

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from interplay.cluster.experiment_worlds import QExperiment, WorldConfig
+from interplay.cluster.experiment_shaping import MfosExperiment
+from interplay.cluster.experiment_worlds import PPOExperiment, QExperiment, WorldConfig
 from interplay.envs import UsageError, make, world
 from interplay.envs.bits import unpack
 from interplay.learners.optim import AdamConfig
 from interplay.learners.q_learning import QConfig
 from interplay.policies.hanabi_belief import OTHER, PLAYABLE, USELESS, V0, OwnCards
+from interplay.policies.networks import NetworkConfig
 from interplay.policies.q_network import QNetwork, QNetworkConfig, possible
 from interplay.policies.rollout import rollout
 
@@ -178,7 +180,20 @@ def plain_surprise(made, games):
     return total / len(games.length)
 
 
-@pytest.mark.parametrize("changes", [{"network": QNetworkConfig(encoding="v0")}, {"q": QConfig(auxiliary=0.25)}])
-def test_only_hanabi_has_beliefs(changes):
+@pytest.mark.parametrize(
+    "made",
+    [
+        QExperiment(world=WorldConfig("coin"), network=QNetworkConfig(encoding="v0")),
+        QExperiment(world=WorldConfig("coin"), q=QConfig(auxiliary=0.25)),
+        PPOExperiment(world=WorldConfig("coin"), network=NetworkConfig(encoding="v0")),
+    ],
+)
+def test_only_hanabi_has_beliefs(made):
     with pytest.raises(UsageError, match="not Hanabi"):
-        QExperiment(world=WorldConfig("coin"), **changes).check()
+        made.check()
+        made.learner()
+
+
+def test_encodings_that_a_world_does_not_have_are_refused():
+    with pytest.raises(UsageError, match="allowed here is 'bits'"):
+        MfosExperiment(network=NetworkConfig(encoding="v0")).learner()

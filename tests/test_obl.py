@@ -77,7 +77,7 @@ def test_an_untaught_belief_is_uniform_over_what_is_left(name, params):
         left = hands_left(rows[k], q)
         obs, real = batch.out.obs[k, q].unsqueeze(0), hands[k, q].unsqueeze(0)
         states = belief.remember(obs[None, None])[0, 0]
-        learned, grounded, _ = belief.surprise(obs, states, real)
+        learned, grounded, _ = (x.detach() for x in belief.surprise(obs, states, real))
         chance = left[tuple(c for c in real[0].tolist() if c >= 0)] / sum(left.values())
         assert float(grounded) == pytest.approx(-np.log(chance), abs=1e-4) and float(learned) == pytest.approx(float(grounded), abs=1e-4)
         n = 4000
