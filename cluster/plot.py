@@ -29,6 +29,7 @@ class PlotArguments:
     out: Path | None = None
 
 
+POINTS = 200  # of a curve
 LABELS = {"update": "updates", "env_steps": "env steps", "wall_clock_s": "wall clock [s]"}
 
 
@@ -51,6 +52,13 @@ def main(arguments: Sequence[str]) -> None:
         print(path)
 
 
+def thinned(values: np.ndarray) -> np.ndarray:
+    """Means over equal stretches of the last axis, where it has more than `POINTS`: single updates are noise."""
+    if values.shape[-1] <= POINTS:
+        return values
+    return np.stack([part.mean(-1) for part in np.array_split(values, POINTS, axis=-1)], -1)
+
+
 def draw(folders: list[RunFolder], curves: dict[Path, list[dict]], metrics: list[str], x: str, out: Path) -> list[Path]:
     """One panel: a curve for every (recipe, metric), with the range over the recipe's runs. Returns the files written."""
     import matplotlib
@@ -70,6 +78,7 @@ def draw(folders: list[RunFolder], curves: dict[Path, list[dict]], metrics: list
             length = min(map(len, series))
             at = np.array([[p[0] for p in s[:length]] for s in series]).mean(0)
             values = np.array([[p[1] for p in s[:length]] for s in series])
+            at, values = thinned(at), thinned(values)
             label = name.removeprefix("reward_per_step/")
             (line,) = axes.plot(at, values.mean(0), label=label if len(recipes) == 1 else f"{recipe}: {label}", linewidth=1.5)
             if len(series) > 1:

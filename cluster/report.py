@@ -127,9 +127,8 @@ def pictures(contest: Contest, who: list[Entrant], found: dict[crossplay.Pair, c
     moves = registry.world(contest.world, **contest.params).action_names
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "x"
-        heatmap.scores(
-            np.array([found[i, j][0]["score"] for i in range(count) for j in range(count)]).reshape(count, count), labels, "", out
-        )
+        score = np.array([[found[i, j][0]["score"] for j in range(count)] for i in range(count)])
+        heatmap.scores(score, labels, contest.world, out)
         shown = [image(out, "mean scores, rows in seat 0")]
         for k, label in enumerate(labels):
             heatmap.replies(found[k, k][1], moves, label, out)

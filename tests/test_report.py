@@ -3,12 +3,14 @@
 import dataclasses
 import re
 
+import numpy as np
 import pytest
 from runs import experiment, train
 
 from interplay.cluster import crossplay, report
 from interplay.cluster.entrants import entrant
 from interplay.cluster.evaluate import evaluate
+from interplay.cluster.plot import thinned
 from interplay.cluster.record import RunFolder
 from interplay.envs import UsageError
 
@@ -86,3 +88,10 @@ def test_eval_counts_points_of_greedy_games(runs):
     alone = crossplay.play(crossplay.make_contest(crossplay.CrossplayArguments((str(runs / "plain"),), games=2000)), [(0, 0)])[0][0]
     assert abs(mean - alone["score"]) < 5 * (error + alone["stderr"])
     assert evaluate(RunFolder.open(runs / "obl0"), 2, 5)["reward_per_step/player_1"][0] >= 0
+
+
+def test_long_curves_are_drawn_as_means():
+    values = np.arange(1000.0).reshape(2, 500)
+    found = thinned(values)
+    assert found.shape == (2, 200) and found[0, 0] == values[0, :3].mean() and found[1, -1] == values[1, -2:].mean()
+    assert np.array_equal(thinned(values[:, :200]), values[:, :200])
