@@ -6,7 +6,8 @@ from torch import Tensor
 from interplay.learners.optim import AdamConfig, MemberAdam
 from interplay.learners.q_learning import CHUNK, QConfig, QLearner
 from interplay.learners.replay import Drawn, Games, Store, unpack_moves
-from interplay.policies.hand_belief import HandBelief, Hands
+from interplay.policies.hanabi_belief import Hands
+from interplay.policies.hand_belief import HandBelief
 from interplay.policies.q_network import QNetwork
 from interplay.policies.trajectory import Trajectory
 

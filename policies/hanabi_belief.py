@@ -14,11 +14,12 @@ PLAYABLE, USELESS, OTHER = range(3)
 
 
 class Table(NamedTuple):
-    """What is public on the table, as float32 `[..., colours, ranks]`: copies of each card in play and in hands, whether it is played,
-    and whether it can never score any more (played, or above a rank of which all copies lie on the discards)."""
+    """What is public on the table, as float32 `[..., cards]`: copies of each card in the deck and in hands, whether it is the next of its
+    firework, and whether it can never score any more (it is played, or above a rank of which all copies lie on the discards).
+    """
 
     remaining: Tensor
-    played: Tensor
+    playable: Tensor
     useless: Tensor
 
 
@@ -50,7 +51,28 @@ class Reader:
         played = tops.flip(-1).cumsum(-1).flip(-1)
         discarded = (self.part(bits, "discards").to(torch.float32) @ self.counted.to(bits.device)).unflatten(-1, grid)
         lost = (discarded == copies) & (played == 0)
-        return Table(copies - discarded - played, played, ((lost.cumsum(-1) > 0) | (played > 0)).to(torch.float32))
+        below = torch.nn.functional.pad(played, (1, 0), value=1.0)[..., :-1]
+        useless = (lost.cumsum(-1) > 0) | (played > 0)
+        return Table(*(x.to(torch.float32).flatten(-2) for x in (copies - discarded - played, below - played, useless)))
+
+    def slots(self, bits: Tensor) -> Tensor:
+        """What hints have told of all cards, one's own first: `[..., players slots, cards + colours + ranks]`."""
+        return self.part(bits, "knowledge").unflatten(-1, (self.players * self.size, -1))
+
+    def unseen(self, bits: Tensor) -> tuple[Tensor, Tensor]:
+        """Copies of each card that the player sees nowhere `[..., cards]`, and whether hints leave it possible in each slot of its hand
+        `[..., slots, cards]`, both float32.
+        """
+        held = self.part(bits, "hands").to(torch.float32).unflatten(-1, (-1, self.cards)).sum(-2)
+        return self.table(bits).remaining - held, self.slots(bits)[..., : self.size, : self.cards].to(torch.float32)
+
+    def neighbour(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """From packed views `[..., A, bytes]` of all players at one moment: row a is what player a + 1 sees, as bits up to the last move,
+        and there player a's hand, float32 `[..., A, slots, cards]`.
+        """
+        bits = unpack(obs.roll(-1, dims=-2), self.sections["discards"].stop)
+        hands = self.part(bits, "hands").to(torch.float32).unflatten(-1, (self.players - 1, self.size, self.cards))
+        return bits, hands[..., -1, :, :]
 
 
 class V0(Reader):
@@ -68,7 +90,7 @@ class V0(Reader):
         if out.data_ptr() == bits.data_ptr():
             out = out.clone()
         slots = out[..., at.start : at.stop].unflatten(-1, (self.players * self.size, -1))[..., : self.cards]
-        weight = slots * self.table(bits).remaining.flatten(-2).unsqueeze(-2)
+        weight = slots * self.table(bits).remaining.unsqueeze(-2)
         slots.copy_(weight / weight.sum(-1, keepdim=True).clamp(min=1))
         return out
 
@@ -82,11 +104,17 @@ class OwnCards(Reader):
         Args:
             obs: packed views `[..., A, bytes]` of all players at one moment.
         """
-        bits = unpack(obs.roll(-1, dims=-2), self.sections["discards"].stop)  # row a: as player a + 1 sees it
+        bits, hand = self.neighbour(obs)
         table = self.table(bits)
-        hand = self.part(bits, "hands").to(torch.float32).unflatten(-1, (self.players - 1, self.size, self.cards))[..., -1, :, :]
-        below = torch.nn.functional.pad(table.played, (1, 0), value=1.0)[..., :-1]
-        playable = ((below > 0) & (table.played == 0)).to(torch.float32)
-        has = lambda kind: (hand @ kind.flatten(-2).unsqueeze(-1)).squeeze(-1) > 0
-        answer = torch.where(has(table.useless), USELESS, OTHER).masked_fill(has(playable), PLAYABLE)
+        has = lambda kind: (hand @ kind.unsqueeze(-1)).squeeze(-1) > 0
+        answer = torch.where(has(table.useless), USELESS, OTHER).masked_fill(has(table.playable), PLAYABLE)
         return answer.masked_fill(hand.sum(-1) == 0, -1)
+
+
+class Hands(Reader):
+    """Everybody's own cards, which the next player sees."""
+
+    def __call__(self, obs: Tensor) -> Tensor:
+        """Cards `[..., A, slots]` int64, -1 where there is none, from packed views `[..., A, bytes]` of all players at one moment."""
+        _, hand = self.neighbour(obs)
+        return torch.where(hand.sum(-1) > 0, hand.argmax(-1), -1)

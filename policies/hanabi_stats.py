@@ -1,4 +1,4 @@
-"""How literally a policy of Hanabi reads hints: what it knew of the cards that it played (Hu et al. 2021, and `convention gap`)."""
+"""How literally a policy of Hanabi reads hints: what it knew of the cards that it played (Hu et al. 2021)."""
 
 import torch
 from torch import Tensor
@@ -29,9 +29,7 @@ class Literal(Reader):
     def __call__(self, obs: Tensor) -> Tensor:
         """Probabilities `[R, slots, cards]` of one's own cards from packed views `[R, bytes]`; zeros for empty slots."""
         bits = unpack(obs, self.features)
-        held = self.part(bits, "hands").to(torch.float64).unflatten(-1, (-1, self.cards)).sum(-2)
-        left = self.table(bits).remaining.flatten(-2) - held  # n
-        fits = self.part(bits, "knowledge").to(torch.float64).unflatten(-1, (self.players * self.size, -1))[:, : self.size, : self.cards]
+        left, fits = (x.to(torch.float64) for x in self.unseen(bits))  # n, and c in S
         total = (fits * left.unsqueeze(1)).sum(-1)  # n(S_j)
         full = total > 0
         inside = ((fits * left.unsqueeze(1)) @ fits.transpose(1, 2) > 0).to(torch.float64)  # [R, i, j]: S_i and S_j share cards
@@ -57,9 +55,6 @@ class Literal(Reader):
         """
         slot, rows = action - self.size, torch.arange(len(action), device=action.device)
         bits = unpack(obs, self.features)
-        table = self.table(bits)
-        below = torch.nn.functional.pad(table.played, (1, 0), value=1.0)[..., :-1]
-        playable = ((below > 0) & (table.played == 0)).flatten(-2)
-        hints = self.part(bits, "knowledge").unflatten(-1, (self.players * self.size, -1))[rows, slot, self.cards :]
+        hints = self.slots(bits)[rows, slot, self.cards :]
         known = hints[:, : self.colours].any(-1).to(torch.int64) + 2 * hints[:, self.colours :].any(-1).to(torch.int64)
-        return 1 - (self(obs)[rows, slot] * playable).sum(-1), known
+        return 1 - (self(obs)[rows, slot] * self.table(bits).playable).sum(-1), known

@@ -73,15 +73,6 @@ class HandBelief(FlatWeights):
         gru = [w[f"gru.{part}"] for part in ("input", "hidden", "input_bias", "hidden_bias")]
         return gru_scan(x.unflatten(1, (turns, rows)), carry, None, gru)
 
-    def unseen(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """From packed views `[R, bytes]`: copies of each card that the player sees nowhere, `[R, cards]`, and whether hints leave it
-        possible in each slot of its hand, `[R, slots, cards]`, both float32.
-        """
-        bits, read = unpack(obs, self.spec.observation[0]), self.reader
-        held = read.part(bits, "hands").to(torch.float32).unflatten(-1, (-1, read.cards)).sum(-2)
-        fits = read.part(bits, "knowledge").to(torch.float32).unflatten(-1, (read.players * read.size, -1))[..., : read.size, : read.cards]
-        return read.table(bits).remaining.flatten(-2) - held, fits
-
     def _tilt(self, states: Tensor, before: Tensor, slot: int) -> Tensor:
         """f of one slot `[R, cards]` from states `[R, H]` and the one-hot cards of all slots before `[R, slots, cards]`."""
         w = self.weights
@@ -97,7 +88,8 @@ class HandBelief(FlatWeights):
             states: `[R, H]` (see `remember`).
             hand: `[R, slots]` whole numbers, -1 where there is no card.
         """
-        left, fits = self.unseen(obs)
+        bits = unpack(obs, self.spec.observation[0])
+        left, fits = self.reader.unseen(bits)
         truth = torch.nn.functional.one_hot(hand.clamp(min=0), self.reader.cards).to(torch.float32) * (hand >= 0).unsqueeze(-1)
         learned, grounded = torch.zeros(len(obs), device=obs.device), torch.zeros(len(obs), device=obs.device)
         for k in range(self.reader.size):
@@ -107,9 +99,7 @@ class HandBelief(FlatWeights):
             learned = learned - one(logits.log_softmax(-1))
             grounded = grounded - one(weight.log() - weight.sum(-1, keepdim=True).log())
             left = left - truth[:, k]
-        bits = self.encode(unpack(obs, self.spec.observation[0]))
-        v0 = self.reader.part(bits, "knowledge").unflatten(-1, (self.reader.players * self.reader.size, -1))
-        v0 = (v0[:, : self.reader.size, : self.reader.cards] * truth).sum(-1)
+        v0 = (self.reader.slots(self.encode(bits))[:, : self.reader.size, : self.reader.cards] * truth).sum(-1)
         return learned, grounded, -torch.where(hand >= 0, v0.log(), 0).sum(-1)
 
     @torch.no_grad()
@@ -120,7 +110,7 @@ class HandBelief(FlatWeights):
             obs, states: as in `surprise`.
             unit: a uniform number for each slot, `[R, slots]`.
         """
-        left, fits = self.unseen(obs)
+        left, fits = self.reader.unseen(unpack(obs, self.spec.observation[0]))
         drawn = torch.zeros_like(fits)
         for k in range(self.reader.size):
             weight = (left * fits[:, k]).clamp(min=0)
@@ -131,13 +121,3 @@ class HandBelief(FlatWeights):
             drawn[:, k] *= (weight.sum(-1, keepdim=True) > 0) & (weight.gather(1, at) > 0)
             left = left - drawn[:, k]
         return torch.where(drawn.sum(-1) > 0, drawn.argmax(-1), -1)
-
-
-class Hands(Reader):
-    """Everybody's own cards, which the next player sees."""
-
-    def __call__(self, obs: Tensor) -> Tensor:
-        """Cards `[..., A, slots]` int64, -1 where there is none, from packed views `[..., A, bytes]` of all players at one moment."""
-        bits = unpack(obs.roll(-1, dims=-2), self.sections["hands"].stop)
-        hand = self.part(bits, "hands").unflatten(-1, (self.players - 1, self.size, self.cards))[..., -1, :, :]
-        return torch.where(hand.sum(-1) > 0, hand.argmax(-1), -1)

@@ -111,7 +111,7 @@ class OBLPlayer(QPlayer):
         """Copies of the worlds `world` `[K]` in which `owner` `[K]` has another hand; and `[K]` bool, that it could be exchanged."""
         if self.room is None or self.room.n != len(world):
             self.room = Batch(env.world, len(world), env.seed, device=env.device)
-        size = env.spec.section("hands").stop // (env.agents - 1) // self.belief.reader.cards
+        size = self.belief.reader.size
         hands = torch.full((len(world), size), -1, device=env.device)
         if self.believes:
             believed = self._memories(after)[1][world, owner]

@@ -15,7 +15,8 @@ from interplay.envs import UsageError, make
 from interplay.learners.core import Task
 from interplay.learners.levels import Levels, LevelsConfig
 from interplay.learners.q_learning import QConfig
-from interplay.policies.hand_belief import BeliefConfig, HandBelief, Hands
+from interplay.policies.hanabi_belief import Hands
+from interplay.policies.hand_belief import BeliefConfig, HandBelief
 from interplay.policies.q_network import QNetworkConfig, best, possible
 from interplay.policies.q_player import ExploreConfig
 from interplay.policies.rollout import rollout
