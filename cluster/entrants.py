@@ -1,6 +1,6 @@
 """Who may sit down at a table: `RUN`, a trained policy at its last checkpoint; `RUN@STEP`, at an earlier one; or a rule bot by name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +52,9 @@ class Entrant:
 
     @property
     def world(self) -> tuple[str, dict[str, Any]]:
-        """The game that it was trained for, by its own rules: whatever was changed for training, and is seen by it alone, is left out."""
-        world = self.experiment.world
-        return world.name, {k: v for k, v in world.params().items() if k not in ("permute", "bomb", "sad")}
+        """The game that it was trained for, by the game's own rules, without what only some players see."""
+        world = replace(self.experiment.scored().world, sad=False)
+        return world.name, world.params()
 
     @property
     def sad(self) -> bool:

@@ -8,6 +8,7 @@ from interplay.learners.core import Learner, MetaLearner
 from interplay.learners.levels import Levels, LevelsConfig
 from interplay.learners.obl import OBLLearner
 from interplay.learners.optim import AdamConfig
+from interplay.learners.q_learning import QConfig
 from interplay.policies.hand_belief import BeliefConfig, HandBelief
 from interplay.policies.obl_player import Form, OBLPlayer
 from interplay.policies.player import Player
@@ -53,6 +54,8 @@ class OBLExperiment(QExperiment):
         for name in ("levels", "policy", "belief"):
             whole(f"levels.{name}", getattr(self.levels, name), 1, 2**31 - 1)
         whole("levels.window", self.levels.window, 0, 2**31 - 1)
+        if (self.q.method, self.q.n_step) != (QConfig.method, QConfig.n_step):
+            raise UsageError("q.method and q.n_step have no effect here: targets are those that players imagine; leave them alone")
         if not self.network.public or self.world.permute or self.world.sad or self.world.transition.over or self.q.auxiliary:
             raise UsageError(
                 "Off-Belief Learning needs network.public (a memory of private things is not true of another hand), and goes neither with "

@@ -77,8 +77,8 @@ class WorldExperiment(Experiment):
         return registry.make(self.world.name, run.tile, run.device, self.seed, tile * run.tile, **self.world.params())
 
     def scored(self) -> Self:
-        """What is scored when the last life is lost is the game's own."""
-        return replace(self, world=replace(self.world, bomb=""))
+        """What is scored when the last life is lost is the game's own, and everybody sees the colours in the same order."""
+        return replace(self, world=replace(self.world, bomb="", permute=False))
 
     def built(self) -> World:
         """The world."""

@@ -77,9 +77,7 @@ def world(
     info, lives = whole("max_information_tokens", max_information_tokens, 0, 32), whole("max_life_tokens", max_life_tokens, 1, 32)
     if bomb not in BOMBS:
         raise UsageError(f"bomb is {bomb!r}; allowed are {', '.join(BOMBS)}")
-    each = standard_copies(r) if copies is None else [whole("copies", k, 1, 3) for k in copies]
-    if len(each) != r:
-        raise UsageError(f"copies has {len(each)} entries; allowed is one for each of the {r} ranks")
+    each = copies_of(copies, r)
     total = c * sum(each)
     if p * h > total:
         raise UsageError(f"{p} players with {h} cards each need {p * h}; this deck has {total}: fewer players, or smaller hands")
@@ -95,22 +93,27 @@ def world(
         sections=seen,
         level=level_fields(r, total),
         state=state_fields(p, h, c, r, total),
-        default={
-            "deck": deck,
-            "copies": each,
-            "given": False,
-            "bomb": BOMBS.index(bomb),
-            "most_info": info,
-            "most_lives": lives,
-            "random_start": bool(random_start_player),
-            "permute": bool(permute),
-            "sad": bool(sad),
-        },
+        default=level_values(deck, each, BOMBS.index(bomb), info, lives, bool(random_start_player), bool(permute), bool(sad)),
         action_names=move_names(p, h, c, r),
         limits={"given": (0, 1), "bomb": (0, len(BOMBS) - 1), "random_start": (0, 1), "permute": (0, 1), "sad": (0, 1)},
         picture=picture,
         check_levels=check_decks,
     )
+
+
+def level_values(deck: Any, copies: list[int], bomb: int, info: int, lives: int, random_start: bool, permute: bool, sad: bool) -> Any:
+    """The level of a world to which none has been given."""
+    return {
+        "deck": deck,
+        "copies": copies,
+        "given": False,
+        "bomb": bomb,
+        "most_info": info,
+        "most_lives": lives,
+        "random_start": random_start,
+        "permute": permute,
+        "sad": sad,
+    }
 
 
 def level_fields(ranks: int, deck: int) -> list[tuple[Any, ...]]:
@@ -154,9 +157,14 @@ def state_fields(p: int, h: int, c: int, r: int, deck: int) -> list[tuple[Any, .
     ]
 
 
-def standard_copies(ranks: int) -> list[int]:
-    """3 cards of the lowest rank, 1 of the highest, 2 of the others (where there is but one rank, 3)."""
-    return [3, *[2] * (ranks - 2), 1][:ranks]
+def copies_of(given: Sequence[int] | None, ranks: int) -> list[int]:
+    """How many cards of each rank: those given, or 3 of the lowest rank, 1 of the highest, 2 of the others (of one rank alone, 3)."""
+    if given is None:
+        return [3, *[2] * (ranks - 2), 1][:ranks]
+    each = [whole("copies", k, 1, 3) for k in given]
+    if len(each) != ranks:
+        raise UsageError(f"copies has {len(each)} entries; allowed is one for each of the {ranks} ranks")
+    return each
 
 
 def move_names(players: int, hand: int, colours: int, ranks: int) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ class Levels:
     """A meta-learner that asks for one stage after the other, and in the end goes on with the last."""
 
     def __init__(self, config: LevelsConfig) -> None:
-        self.config, self.stage, self.scores = config, 0, list[float]()
+        self.config, self.stage, self.rounds, self.scores = config, 0, 0, list[float]()  # the last two windows
 
     def ask(self, n: int) -> list[Task]:
         """The same stage for all tiles."""
@@ -42,23 +42,24 @@ class Levels:
         """Count what belongs to this stage; where rounds overlap, late ones of the stage before may still arrive."""
         if tasks[0].options["stage"] != self.stage:
             return
-        self.scores.append(sum(outcome["score"] for outcome in outcomes) / len(outcomes))
+        self.rounds += 1
+        score = sum(outcome["score"] for outcome in outcomes) / len(outcomes)
+        self.scores = [*self.scores, score][-2 * self.config.window :] if self.config.window else []
         if self.stage < 2 * (self.config.levels - 1) and self.done():
-            self.stage, self.scores = self.stage + 1, []
+            self.stage, self.rounds, self.scores = self.stage + 1, 0, []
 
     def done(self) -> bool:
         """Whether this stage is over."""
         c, scores = self.config, self.scores
         if self.stage % 2:
-            return len(scores) >= c.belief
-        rise = sum(scores[-c.window :]) - sum(scores[-2 * c.window : -c.window]) if c.window else 0.0
-        converged = c.window > 0 and len(scores) >= 2 * c.window and rise < c.gain * c.window
-        return converged or len(scores) >= c.policy
+            return self.rounds >= c.belief
+        converged = c.window > 0 and len(scores) == 2 * c.window and sum(scores[c.window :]) - sum(scores[: c.window]) < c.gain * c.window
+        return converged or self.rounds >= c.policy
 
     def state_dict(self) -> dict[str, Any]:
-        """The stage, and its scores so far."""
-        return {"stage": self.stage, "scores": list(self.scores)}
+        """The stage, how long it has lasted, and its last scores."""
+        return {"stage": self.stage, "rounds": self.rounds, "scores": list(self.scores)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on."""
-        self.stage, self.scores = int(state["stage"]), list(state["scores"])
+        self.stage, self.rounds, self.scores = int(state["stage"]), int(state["rounds"]), list(state["scores"])

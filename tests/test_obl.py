@@ -238,7 +238,7 @@ def test_stages_follow_each_other():
         levels.tell([task], [{"score": 1.0}])
     assert stages == [0, 0, 0, 1, 1, 2, 2, 2]
     levels.tell([Task(options={"stage": 1})], [{"score": 9.0}])  # late
-    assert len(levels.scores) == 3
+    assert (levels.stage, levels.rounds, levels.scores) == (2, 3, [])
 
 
 def test_a_level_is_done_when_its_score_rises_no_more():
@@ -250,7 +250,11 @@ def test_a_level_is_done_when_its_score_rises_no_more():
     assert levels.stage == 1
     other = Levels(levels.config)
     other.load_state_dict(levels.state_dict())
-    assert (other.stage, other.scores) == (1, [])
+    assert (other.stage, other.rounds, other.scores) == (1, 0, [])
+    levels = Levels(LevelsConfig(window=2))
+    for score in range(7):
+        levels.tell(levels.ask(1), [{"score": float(score)}])
+    assert levels.state_dict() == {"stage": 0, "rounds": 7, "scores": [3.0, 4.0, 5.0, 6.0]}  # no more than is needed
 
 
 @pytest.mark.parametrize(
@@ -260,6 +264,8 @@ def test_a_level_is_done_when_its_score_rises_no_more():
         ({"world": WorldConfig("hanabi", permute=True)}, "world.permute"),
         ({"world": WorldConfig("coin")}, "hands|Hanabi"),
         ({"levels": LevelsConfig(levels=0)}, "levels.levels"),
+        ({"q": QConfig(method="iql")}, "q.method"),
+        ({"q": QConfig(n_step=1)}, "q.n_step"),
     ],
 )
 def test_mistakes_are_told(changes, message):
