@@ -45,7 +45,8 @@ class EnvActor:
         except Exception as error:
             world = self.first * self.experiment.run.tile
             raise RuntimeError(f"{self.name}: round {number}, seed {self.experiment.seed}, worlds from {world}: {error}") from error
-        return played.trajectory.pack(), played.outcomes, [pack(state) for state in played.states]
+        packed = None if played.trajectory is None else played.trajectory.pack()
+        return packed, played.outcomes, [pack(state) for state in played.states]
 
 
 class LearnerActor:
@@ -57,6 +58,7 @@ class LearnerActor:
     def __init__(self, experiment: Experiment, replay: Any = None) -> None:
         threads(1)
         self.learner: Any = experiment.learner()
+        self.groups = experiment.groups
         if replay is not None:
             self.learner.replay = RemoteReplay(replay)
         self.done = time.perf_counter()
@@ -68,10 +70,13 @@ class LearnerActor:
         """What actors need to act."""
         return {name: x.copy() for name, x in pack(self.learner.policy()).items()}
 
-    def learn(self, number: int, *packed: dict[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
-        """One update; returns metrics and the new weights."""
+    def learn(self, number: int, *packed: dict[str, Any] | None) -> tuple[dict[str, float], dict[str, Any]]:
+        """One update, unless nothing that was played is to be learned from; returns metrics and the new weights."""
         began = time.perf_counter()
-        trajectory = Trajectory.join([Trajectory.unpack(p) for p in packed]) if packed else None
+        parts = [Trajectory.unpack(p) for p in packed if p is not None]
+        if packed and not parts:
+            return {"time/learn": 0.0}, self.weights()
+        trajectory = Trajectory.join(parts, self.groups) if parts else None
         metrics = self.learner.update(trajectory)
         if metrics:
             lag = float(number - trajectory.version) if trajectory else 0.0
@@ -102,7 +107,7 @@ class MetaLearnerActor:
         """The tasks of the next round."""
         return self.meta.ask(self.tiles)
 
-    def tell(self, tasks: list[Task], outcomes: list[dict[str, float]]) -> None:
+    def tell(self, tasks: list[Task], outcomes: list[dict[str, Any]]) -> None:
         """What came of a round."""
         self.meta.tell(tasks, outcomes)
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -16,8 +17,9 @@ from torch import Tensor
 from interplay.cluster.runner import RunState
 from interplay.envs.core import UsageError
 
-SCHEMA = 1
-FILES = ("learner.safetensors", "tiles.safetensors", "state.json")
+SCHEMA = 2
+FILES = ("learner.safetensors", "tiles.safetensors", "meta.safetensors", "state.json")
+TENSOR = "$tensor"  # stands in state.json for a tensor of the meta-learner
 
 
 def save(folder: Path, state: RunState) -> Path:
@@ -31,13 +33,34 @@ def save(folder: Path, state: RunState) -> Path:
     save_file(_whole(state.learner), aside / "learner.safetensors")
     tiles = {f"{k}/{name}": x for k, tile in enumerate(state.tiles) for name, x in tile.items()}
     save_file(_whole(tiles), aside / "tiles.safetensors")
-    about = {"schema": SCHEMA, "number": state.number, "tiles": len(state.tiles), "meta": state.meta}
+    tensors: dict[str, Tensor] = {}
+    about = {"schema": SCHEMA, "number": state.number, "tiles": len(state.tiles), "meta": _plain(state.meta, "meta", tensors)}
+    save_file(_whole(tensors), aside / "meta.safetensors")
     (aside / "state.json").write_text(json.dumps(about, indent=1))
     for path in (*aside.iterdir(), aside):
         _sync(path)
     aside.rename(final)
     _sync(folder)
     return final
+
+
+def _plain(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """Nested data with its tensors replaced by their paths, under which they are put into `tensors`."""
+    if isinstance(value, Tensor):
+        tensors[path] = value
+        return {TENSOR: path}
+    if isinstance(value, dict):
+        return {name: _plain(x, f"{path}/{name}", tensors) for name, x in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(x, f"{path}/{k}", tensors) for k, x in enumerate(value)]
+    return value
+
+
+def _filled(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Back from `_plain`."""
+    if isinstance(value, dict):
+        return tensors[value[TENSOR]] if TENSOR in value else {name: _filled(x, tensors) for name, x in value.items()}
+    return [_filled(x, tensors) for x in value] if isinstance(value, list) else value
 
 
 def _whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -77,7 +100,8 @@ def load(folder: Path, number: int | None = None) -> RunState:
         for name, x in flat.items():
             k, _, field = name.partition("/")
             tiles[int(k)][field] = x
-        return RunState(about["number"], learner, about["meta"], tiles)
+        meta = _filled(about["meta"], load_file(path / "meta.safetensors"))
+        return RunState(about["number"], learner, meta, tiles)
     except (OSError, SafetensorError, json.JSONDecodeError, KeyError, IndexError, ValueError) as error:
         if isinstance(error, UsageError):
             raise

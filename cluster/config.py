@@ -7,10 +7,11 @@ from interplay.cluster.experiment import Experiment
 from interplay.cluster.experiment_ladder import LadderExperiment
 from interplay.cluster.experiment_obl import OBLExperiment
 from interplay.cluster.experiment_shaping import DiceExperiment, ExactExperiment, MfosExperiment
+from interplay.cluster.experiment_ued import UEDExperiment
 from interplay.cluster.experiment_worlds import PPOExperiment, QExperiment
 from interplay.envs.core import UsageError
 
-KINDS = (PPOExperiment, QExperiment, OBLExperiment, LadderExperiment, MfosExperiment, DiceExperiment, ExactExperiment)
+KINDS = (PPOExperiment, QExperiment, OBLExperiment, UEDExperiment, LadderExperiment, MfosExperiment, DiceExperiment, ExactExperiment)
 
 
 def to_json(experiment: Experiment) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from interplay.cluster.experiment import Experiment
 from interplay.cluster.record import RunFolder, write
 from interplay.cluster.tiles import TileHost
 from interplay.envs.core import UsageError
-from interplay.learners.core import Task
 
 SCORES = ("reward_per_step/", "self_play", "cross_play")
 
@@ -75,9 +74,10 @@ def _play(experiment: Experiment, weights: dict[str, Tensor], rounds: int) -> di
     host = TileHost(experiment, 0, experiment.run.tiles)
     host.seat(experiment.judge())
     rewards, ends, learned = [], [], 0.0
-    tasks = [Task(options={"meet": True})] * experiment.run.tiles
+    exam = experiment.exam()
     for number in range(rounds):
-        played = host.play(number, 0, weights, tasks, None)
+        played = host.play(number, 0, weights, exam.ask(experiment.run.tiles), None)
+        assert played.trajectory is not None
         rewards.append(played.trajectory.reward.double().mean(0))  # [B, A]
         ends.append((played.trajectory.terminated | played.trajectory.truncated).double().mean(0))  # [B]
         learned += sum(o.get("reward_per_step/learner", 0.0) for o in played.outcomes) / len(played.outcomes)

@@ -13,6 +13,7 @@ from interplay.learners.core import Learner, MetaLearner, Task
 from interplay.learners.meta import Repeat
 from interplay.learners.replay import Store
 from interplay.policies.player import Player
+from interplay.policies.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class Experiment:
         return 1
 
     @property
+    def groups(self) -> int:
+        """Populations whose worlds come in so many equal contiguous groups of a tile (`policies.seating`)."""
+        return 1
+
+    @property
     def worlds(self) -> int:
         """Worlds in all tiles."""
         return self.run.tiles * self.run.tile
@@ -90,9 +96,17 @@ class Experiment:
         """Who decides what is played."""
         return Repeat(Task())
 
-    def metrics(self, learned: dict[str, float], outcomes: list[dict[str, float]]) -> dict[str, float]:
+    def exam(self) -> MetaLearner:
+        """Who decides what is played where it is only looked at how well."""
+        return Repeat(Task(options={"meet": True}))
+
+    def outcome(self, task: Task, env: Env, played: Trajectory) -> dict[str, Any]:
+        """What the meta-learner is told of a tile's round: figures by name, and dictionaries of arrays that stay out of the metrics."""
+        return env.outcome() if hasattr(env, "outcome") else {}  # type: ignore[attr-defined]
+
+    def metrics(self, learned: dict[str, float], outcomes: list[dict[str, Any]]) -> dict[str, float]:
         """One row of metrics from what the learner says and what came of the tiles (mean over tiles)."""
-        names = sorted({name for outcome in outcomes for name in outcome})
+        names = sorted({name for outcome in outcomes for name, value in outcome.items() if not isinstance(value, dict)})
         return learned | {name: sum(o.get(name, 0.0) for o in outcomes) / len(outcomes) for name in names}
 
     def check(self) -> None:

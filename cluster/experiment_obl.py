@@ -1,10 +1,11 @@
 """Experiments in Off-Belief Learning."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from interplay.cluster.experiment_worlds import QExperiment
-from interplay.envs.core import UsageError, whole
-from interplay.learners.core import Learner, MetaLearner
+from interplay.envs.core import Env, UsageError, whole
+from interplay.learners.core import Learner, MetaLearner, Task
 from interplay.learners.levels import Levels, LevelsConfig
 from interplay.learners.obl import OBLLearner
 from interplay.learners.optim import AdamConfig
@@ -13,6 +14,7 @@ from interplay.policies.hand_belief import BeliefConfig, HandBelief
 from interplay.policies.obl_player import Form, OBLPlayer
 from interplay.policies.player import Player
 from interplay.policies.q_network import QNetworkConfig
+from interplay.policies.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class OBLExperiment(QExperiment):
 
     def _belief(self) -> HandBelief:
         return HandBelief(self.belief, self.built(), self.game()[0], self.seed, self.run.device)
+
+    def outcome(self, task: Task, env: Env, played: Trajectory) -> dict[str, Any]:
+        """What a game was worth in the level that is trained."""
+        return {"stage": float(task.options.get("stage", 0)), "score": played.score()}
 
     def player(self) -> Player:
         """Epsilon-greedy, with fictions."""

@@ -46,6 +46,8 @@ class WorldConfig:
         name: one of `interplay.envs.names()`.
         rounds: length of a game; 0 for the world's own.
         players: how many; 0 for the world's own.
+        size: of a grid; 0 for the world's own.
+        actions: mazes: 3 moves, or 7 as in the literature; 0 for the world's own.
         permute: Hanabi: every player sees the colours in an order of its own (Other-Play).
         sad: Hanabi: everybody also sees which move its maker thought best (simplified action decoding).
         bomb: Hanabi: what is scored when the last life is lost; "" for the world's own, nothing.
@@ -55,6 +57,8 @@ class WorldConfig:
     name: str = "ipd"
     rounds: int = 0
     players: int = 0
+    size: int = 0
+    actions: int = 0
     permute: bool = False
     sad: bool = False
     bomb: str = ""

@@ -3,11 +3,12 @@
 from interplay.cluster.recipe import Recipe
 from interplay.cluster.recipes_hanabi import HANABI
 from interplay.cluster.recipes_shaping import SHAPING
+from interplay.cluster.recipes_ued import UED
 from interplay.cluster.recipes_worlds import WORLDS
 from interplay.cluster.recipes_zsc import ZSC
 from interplay.envs.core import UsageError, did_you_mean
 
-RECIPES: dict[str, Recipe] = SHAPING | WORLDS | HANABI | ZSC
+RECIPES: dict[str, Recipe] = SHAPING | WORLDS | HANABI | ZSC | UED
 
 
 def recipe(name: str) -> Recipe:

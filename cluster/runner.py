@@ -52,11 +52,11 @@ class Runner(Protocol):
         """Begin a round of play; returns a handle for `learn`."""
         ...
 
-    def learn(self, number: int, handle: Any) -> tuple[dict[str, float], list[dict[str, float]]]:
+    def learn(self, number: int, handle: Any) -> tuple[dict[str, float], list[dict[str, Any]]]:
         """Learn from a round; returns metrics and the tiles' outcomes."""
         ...
 
-    def tell(self, tasks: list[Task], outcomes: list[dict[str, float]]) -> None:
+    def tell(self, tasks: list[Task], outcomes: list[dict[str, Any]]) -> None:
         """Report a round to the meta-learner."""
         ...
 
@@ -105,22 +105,24 @@ class LocalRunner:
         self.states = played.states
         return played
 
-    def learn(self, number: int, handle: Played | None) -> tuple[dict[str, float], list[dict[str, float]]]:
-        """Learn at once."""
+    def learn(self, number: int, handle: Played | None) -> tuple[dict[str, float], list[dict[str, Any]]]:
+        """Learn at once, if anything that was played is to be learned from."""
         threads(1)
         began = time.perf_counter()
-        metrics = self.learner.update(None if handle is None else handle.trajectory)
-        if metrics:
+        trajectory = None if handle is None else handle.trajectory
+        if handle is not None and trajectory is None:
+            metrics = {"time/learn": 0.0}
+        elif metrics := self.learner.update(trajectory):
             metrics = metrics | {
                 "time/learn": time.perf_counter() - began,
                 "time/wait": 0.0,
-                "lag": float(number - handle.trajectory.version) if handle else 0.0,
+                "lag": float(number - trajectory.version) if trajectory else 0.0,
             }
         self.weights = {v: w for v, w in self.weights.items() if v > number - self.experiment.run.staleness - 1}
         self.weights[number + 1] = self._publish()
         return metrics, [] if handle is None else handle.outcomes
 
-    def tell(self, tasks: list[Task], outcomes: list[dict[str, float]]) -> None:
+    def tell(self, tasks: list[Task], outcomes: list[dict[str, Any]]) -> None:
         """Tell the meta-learner."""
         self.meta.tell(tasks, outcomes)
 

@@ -143,7 +143,7 @@ class RayRunner:
             start += count
         return handle
 
-    def learn(self, number: int, handle: list[Any]) -> tuple[dict[str, float], list[dict[str, float]]]:
+    def learn(self, number: int, handle: list[Any]) -> tuple[dict[str, float], list[dict[str, Any]]]:
         """The learner takes the trajectories as they arrive; waits for its metrics."""
         metrics, weights = self.learner.learn.options(num_returns=2).remote(number, *(trajectory for trajectory, _ in handle))
         self.weights = {v: w for v, w in self.weights.items() if v > number - self.experiment.run.staleness - 1}
@@ -151,7 +151,7 @@ class RayRunner:
         found = self._get([metrics, *(outcomes for _, outcomes in handle)])
         return found[0], [outcome for outcomes in found[1:] for outcome in outcomes]
 
-    def tell(self, tasks: list[Task], outcomes: list[dict[str, float]]) -> None:
+    def tell(self, tasks: list[Task], outcomes: list[dict[str, Any]]) -> None:
         """Tell the meta-learner actor; it hears before it is asked again."""
         self.meta.tell.remote(tasks, outcomes)
 

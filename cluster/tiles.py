@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from interplay.cluster.experiment import Experiment, threads
@@ -18,10 +19,10 @@ TileState = dict[str, Tensor]  # a snapshot of a tile's worlds, and "carry" wher
 
 @dataclass
 class Played:
-    """What a round of play gives: a trajectory, an outcome for each tile, and each tile's state after it."""
+    """What a round of play gives: what is to be learned from, if anything, an outcome for each tile, and each tile's state after it."""
 
-    trajectory: Trajectory
-    outcomes: list[dict[str, float]]
+    trajectory: Trajectory | None
+    outcomes: list[dict[str, Any]]
     states: list[TileState]
 
 
@@ -52,26 +53,33 @@ class TileHost:
             self._restore(states)
         self.player.load(weights)
         began, turns = time.perf_counter(), self.experiment.run.turns
-        stage = tasks[0].options.get("stage") if tasks else None
-        if stage is not None:
+        stage = tasks[0].options.get("stage", 0) if tasks else 0
+        if hasattr(self.player, "stage"):
             self.player.stage = stage  # type: ignore[attr-defined]
         parts, outcomes = [], []
-        for k, env in enumerate(self.envs):
-            configure = getattr(env, "configure", None)
-            if configure:
-                configure(tasks[k].options)
+        for k, (env, task) in enumerate(zip(self.envs, tasks, strict=True)):
+            self._prepare(k, task)
             part, self.carries[k] = rollout(env, self.player, turns, number * turns, self.carries[k])
-            parts.append(part)
-            outcomes.append(env.outcome() if hasattr(env, "outcome") else {})  # type: ignore[attr-defined]
-            if stage is not None:
-                outcomes[-1] |= {"stage": float(stage), "score": part.score()}
+            outcomes.append(self.experiment.outcome(task, env, part) | task.options.get("report", {}))
+            part.value, part.version, part.stage = None, version, stage
+            if task.learn:
+                parts.append(part)
         self.at = number + 1
-        trajectory = Trajectory.join(parts)
-        trajectory.version, trajectory.stage = version, stage or 0
+        trajectory = Trajectory.join(parts, self.experiment.groups) if parts else None
         seconds = time.perf_counter() - began
         for outcome in outcomes:
             outcome["time/act"] = seconds
         return Played(trajectory, outcomes, [self._state(k) for k in range(len(self.envs))])
+
+    def _prepare(self, k: int, task: Task) -> None:
+        """What a task asks of a tile before it is played: levels, from whose start it is played, and options."""
+        env = self.envs[k]
+        if task.levels is not None:
+            env.set_level(torch.ones(env.n, dtype=torch.bool, device=env.device), task.levels.to(env.device))  # type: ignore[attr-defined]
+            self.carries[k] = self.player.start(env)
+        configure = getattr(env, "configure", None)
+        if configure:
+            configure(task.options)
 
     def _state(self, k: int) -> TileState:
         carry = self.carries[k]

@@ -54,7 +54,7 @@ class MetaLearner(Protocol):
         """The tasks of the next n tiles."""
         ...
 
-    def tell(self, tasks: list[Task], outcomes: list[dict[str, float]]) -> None:
+    def tell(self, tasks: list[Task], outcomes: list[dict[str, Any]]) -> None:
         """What came of them, in the order asked."""
         ...
 

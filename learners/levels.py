@@ -38,7 +38,7 @@ class Levels:
         """The same stage for all tiles."""
         return [Task(options={"stage": self.stage})] * n
 
-    def tell(self, tasks: list[Task], outcomes: list[dict[str, float]]) -> None:
+    def tell(self, tasks: list[Task], outcomes: list[dict[str, Any]]) -> None:
         """Count what belongs to this stage; where rounds overlap, late ones of the stage before may still arrive."""
         if tasks[0].options["stage"] != self.stage:
             return

@@ -16,7 +16,7 @@ class Repeat:
         """The task, n times."""
         return [self.task] * n
 
-    def tell(self, tasks: list[Task], outcomes: list[dict[str, float]]) -> None:
+    def tell(self, tasks: list[Task], outcomes: list[dict[str, Any]]) -> None:
         """Nothing to learn from."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class Annealing:
         meet = float(streams.units(self.seed, dice.META, 2**31, self.asked, (1, 1))) >= naive
         return [Task(options={"meet": meet})] * n
 
-    def tell(self, tasks: list[Task], outcomes: list[dict[str, float]]) -> None:
+    def tell(self, tasks: list[Task], outcomes: list[dict[str, Any]]) -> None:
         """The schedule does not depend on what came of it."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Transition:
         share = min(1.0, max(0.0, (self.asked - 1 - self.start) / self.over)) if self.over else 1.0
         return [Task(options={"level": (self.field, self.before, self.after, share)})] * n
 
-    def tell(self, tasks: list[Task], outcomes: list[dict[str, float]]) -> None:
+    def tell(self, tasks: list[Task], outcomes: list[dict[str, Any]]) -> None:
         """The schedule does not depend on what came of it."""
 
     def state_dict(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from interplay.learners.chunks import Crew
 from interplay.learners.optim import AdamConfig, MemberAdam
 from interplay.learners.returns import own_turns, vtrace
 from interplay.policies.distributions import categorical, gaussian, masked
+from interplay.policies.grid_network import GridNetwork
 from interplay.policies.networks import ActorCritic
 from interplay.policies.seating import fold
 from interplay.policies.trajectory import Trajectory
@@ -72,10 +73,6 @@ class Rows:
     advantage: Tensor
     target: Tensor
 
-    def memory(self, tower: int) -> Tensor | None:
-        """The recurrent state `[P, R, H]` of the actor (0) or the critic (1)."""
-        return None if self.carry is None else self.carry.chunk(2, -1)[tower]
-
     @property
     def seen(self) -> Tensor:
         """What the critic reads."""
@@ -112,7 +109,7 @@ class PPO:
 
     def __init__(
         self,
-        network: ActorCritic,
+        network: ActorCritic | GridNetwork,
         config: PPOConfig,
         optim: AdamConfig,
         independent: bool = True,
@@ -162,7 +159,7 @@ class PPO:
     @property
     def sequences(self) -> bool:
         """Whether minibatches are made of whole sequences, since the network remembers."""
-        return self.network.config.recurrent > 0
+        return self.network.carry_width > 0
 
     def gradient(self, rows: Rows, part: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The gradient `[P, D]` of the mean loss over a minibatch, summed chunk by chunk, and the loss's terms `[P]`."""
@@ -182,8 +179,8 @@ class PPO:
 
     def loss(self, rows: Rows, norm: Tensor | int) -> tuple[Tensor, dict[str, Tensor]]:
         """The share of these rows in the mean loss over `norm` rows, summed over members; and its terms `[P]`."""
-        logp, entropy = self._log_prob(rows)
-        value, _ = self.network.critic(rows.seen, rows.memory(1), rows.keep)
+        out, value = self.network.both(rows.obs, rows.seen, rows.carry, rows.keep)
+        logp, entropy = self._likelihood(out, rows)
         mean = lambda x: (x if rows.weight is None else x * rows.weight).sum((1, 2)) / norm
         terms = {
             "policy_loss": mean(ppo_loss(logp, rows.behaviour, rows.advantage, self.config.clip)),
@@ -193,9 +190,16 @@ class PPO:
         loss = terms["policy_loss"] + self.config.value * terms["value_loss"] - self.config.entropy * terms["entropy"]
         return loss.sum(), {name: x.detach() for name, x in terms.items()}
 
+    def _memory(self, rows: Rows, tower: int) -> Tensor | None:
+        """What the actor (0) or the critic (1) remembers before the first turn."""
+        return None if rows.carry is None else self.network.share(rows.carry, tower)
+
     def _log_prob(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Log-probabilities of the rows' actions under the present policy, and its entropies, `[P, T, R]`."""
-        out, _ = self.network.actor(rows.obs, rows.memory(0), rows.keep)
+        return self._likelihood(self.network.actor(rows.obs, self._memory(rows, 0), rows.keep)[0], rows)
+
+    def _likelihood(self, out: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
+        """The same, where the actor says `out`."""
         if self.spec.continuous:
             return gaussian(out, self.network.weights["log_std"].unsqueeze(1), rows.action)
         return categorical(masked(out, rows.legal), rows.action)
@@ -226,6 +230,8 @@ class PPO:
             present = self._log_prob(rows)[0]
             ratio, rows.behaviour = torch.exp(present - rows.behaviour), present
         reward = lay(tr.reward) * config.scale
+        if tr.target is not None:  # what was imagined takes the place of what came of it
+            reward, following = lay(tr.target) * config.scale, torch.zeros_like(following)
         timewise = [None if x is None else x.transpose(0, 1) for x in (reward, value, following, stop, ratio)]
         if moved:
             mine = torch.stack(moved).all(0).transpose(0, 1)
@@ -242,7 +248,7 @@ class PPO:
         net = self.network
         lay = lambda x: fold(x, self.groups, self.independent)
         read = lambda obs: lay(net.seen(obs.unsqueeze(0)))
-        value, states = net.critic(rows.seen, rows.memory(1), rows.keep)
+        value, states = net.critic(rows.seen, self._memory(rows, 1), rows.keep)
         after = lambda t: None if states is None else states[:, t]
         last, _ = net.critic(read(tr.last_obs), None if states is None else states[:, -1] * ~stop[:, -1].unsqueeze(-1), None)
         following = torch.cat([value[:, 1:], last], 1) * ~stop

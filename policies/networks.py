@@ -101,6 +101,24 @@ class ActorCritic(FlatWeights):
         """Numbers of recurrent state a row: the GRUs of both towers; 0 without memory."""
         return 2 * self.config.recurrent
 
+    def share(self, carry: Tensor, tower: int) -> Tensor:
+        """What the actor (0) or the critic (1) remembers, `[..., H]`, of a carry `[..., 2 H]`."""
+        return carry.chunk(2, -1)[tower]
+
+    def both(self, obs: Tensor, seen: Tensor, carry: Tensor | None, keep: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Logits (or means) `[P, T, R, n]` and values `[P, T, R]`; `carry` `[P, R, 2 H]`."""
+        mine, yours = (None, None) if carry is None else carry.chunk(2, -1)
+        return self.actor(obs, mine, keep)[0], self.critic(seen, yours, keep)[0]
+
+    def play(self, obs: Tensor, seen: Tensor, carry: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """One turn: logits (or means) `[P, 1, R, n]`; with memory also values `[P, 1, R]` and the next carry `[P, 1, R, 2 H]`."""
+        if carry is None:
+            return self.actor(obs)[0], None, None
+        out, mine = self.actor(obs, self.share(carry, 0))
+        value, yours = self.critic(seen, self.share(carry, 1))
+        assert mine is not None and yours is not None
+        return out, value, torch.cat([mine, yours], -1)
+
     def _tower(self, tower: str, obs: Tensor, carry: Tensor | None, keep: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """One tower on `[P, T, R, *observation]`: outputs `[P, T, R, out]` and recurrent states `[P, T, R, H]`."""
         w, turns, rows = self.weights, obs.shape[1], obs.shape[2]

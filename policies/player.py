@@ -8,6 +8,7 @@ from torch import Tensor
 from interplay.envs import dice, streams
 from interplay.envs.core import Env, Step
 from interplay.policies.distributions import categorical_sample, gaussian, masked
+from interplay.policies.grid_network import GridNetwork
 from interplay.policies.networks import ActorCritic
 from interplay.policies.seating import fold, unfold
 
@@ -31,12 +32,21 @@ class Player(Protocol):
 class NetworkPlayer:
     """An actor-critic in every seat: its own member for each agent, or one shared by all.
 
-    The recurrent state holds both towers' memories, because the learner's critic must start a stretch where it stood. A `greedy` player
-    takes the likeliest move (or the mean) instead of drawing one.
+    The recurrent state holds both towers' memories, because the learner's critic must start a stretch where it stood.
+
+    Args:
+        network: the members.
+        independent: each agent has its own member (else all agents of a group share one).
+        greedy: take the likeliest move (or the mean) instead of drawing one.
+        groups: S populations: the worlds come in S equal contiguous groups (`policies.seating`).
+
+    Attributes:
+        judged: `[N, A]` what the critics of networks with memory thought when they acted last.
     """
 
-    def __init__(self, network: ActorCritic, independent: bool, greedy: bool = False) -> None:
-        self.network, self.independent, self.greedy = network, independent, greedy
+    def __init__(self, network: ActorCritic | GridNetwork, independent: bool, greedy: bool = False, groups: int = 1) -> None:
+        self.network, self.independent, self.greedy, self.groups = network, independent, greedy, groups
+        self.judged: Tensor | None = None
 
     def load(self, weights: dict[str, Tensor]) -> None:
         """Take over `{"flat": [P, D]}`."""
@@ -51,13 +61,12 @@ class NetworkPlayer:
     def act(self, env: Env, shown: Step, carry: Tensor | None, draw: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Sample from the actor, keyed by world and draw."""
         net, spec = self.network, env.spec
-        obs = fold(shown.obs.unsqueeze(0), 1, self.independent)
-        before = (None, None) if carry is None else fold(carry.unsqueeze(0), 1, self.independent).squeeze(1).chunk(2, -1)
-        out, actor = net.actor(obs, before[0])
-        if actor is not None:
-            _, critic = net.critic(fold(net.seen(shown.obs.unsqueeze(0)), 1, self.independent), before[1])
-            assert critic is not None
-            carry = self._seats(torch.cat([actor, critic], -1), env)
+        lay = lambda x: fold(x.unsqueeze(0), self.groups, self.independent)
+        obs = lay(shown.obs)
+        seen = obs if carry is None or net.views == 1 else fold(net.seen(shown.obs.unsqueeze(0)), self.groups, self.independent)
+        out, value, after = net.play(obs, seen, None if carry is None else lay(carry).squeeze(1))
+        if value is not None and after is not None:
+            self.judged, carry = self._seats(value.unsqueeze(-1), env).squeeze(-1), self._seats(after, env)
         out = self._seats(out, env)
         if self.greedy:
             best = out if spec.continuous else masked(out, shown.legal if spec.masks else None).argmax(-1)
@@ -73,4 +82,4 @@ class NetworkPlayer:
     def _seats(self, y: Tensor, env: Env) -> Tensor:
         """Rows by member `[P, 1, R or 1, k]` to `[N, A, k]`."""
         rows = env.n * env.agents // y.shape[0]
-        return unfold(y.expand(-1, -1, rows, -1), 1, env.agents, self.independent).squeeze(0)
+        return unfold(y.expand(-1, -1, rows, -1), self.groups, env.agents, self.independent).squeeze(0)

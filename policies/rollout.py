@@ -31,7 +31,7 @@ def rollout(env: Env, player: Player, turns: int, draw: int, carry: Tensor | Non
         if needed:
             like = getattr(shown, name)
             rows[name] = torch.empty(turns, *like.shape, dtype=like.dtype, device=env.device)
-    actions, logps, targets, final_at, final_obs = [], [], [], [], []
+    actions, logps, targets, values, final_at, final_obs = [], [], [], [], [], []
     imagine = getattr(player, "imagine", None)
     before = None if carry is None else carry.clone()
     for t in range(turns):
@@ -41,6 +41,8 @@ def rollout(env: Env, player: Player, turns: int, draw: int, carry: Tensor | Non
                 rows[name][t].copy_(getattr(shown, name))
         remembered = carry
         action, logp, carry = player.act(env, shown, carry, draw + t)
+        if getattr(player, "judged", None) is not None:
+            values.append(player.judged)  # type: ignore[attr-defined]
         if imagine:
             targets.append(imagine(env, action, remembered, carry, draw + t))
         shown = env.step(action)
@@ -62,6 +64,7 @@ def rollout(env: Env, player: Player, turns: int, draw: int, carry: Tensor | Non
         final_at=torch.cat(final_at) if final_at else none,
         final_obs=torch.cat(final_obs) if final_obs else shown.final_obs[:0].clone(),
         target=torch.stack(targets) if targets and targets[0] is not None else None,
+        value=torch.stack(values) if values else None,
         carry=before,
         draw=draw,
         **rows,

@@ -26,6 +26,7 @@ class Trajectory:
         acting: `[T, B, A]` bool, or None where everybody always moves.
         alive: `[T, B, A]` bool, or None where everybody always lives.
         target: `[T, B, A]` float32, what a player imagined to be the worth of the action; NaN where it imagined nothing; or None.
+        value: `[T, B, A]` float32, what the critic thought when it acted, where a player says so; it stays where it was made; or None.
         carry: `[B, A, hidden]` recurrent state before the first turn, or None.
         version: the version of the policy that acted.
         draw: the number of the first turn in the worlds' random streams.
@@ -45,6 +46,7 @@ class Trajectory:
     acting: Tensor | None = None
     alive: Tensor | None = None
     target: Tensor | None = None
+    value: Tensor | None = None
     carry: Tensor | None = None
     version: int = 0
     draw: int = 0
@@ -83,18 +85,33 @@ class Trajectory:
         return Trajectory(**shared)
 
     @staticmethod
-    def join(parts: list["Trajectory"]) -> "Trajectory":
-        """Several stretches of different worlds and equal length, side by side in the order given."""
+    def join(parts: list["Trajectory"], groups: int = 1) -> "Trajectory":
+        """Several stretches of different worlds and equal length, side by side in the order given.
+
+        Where each one's worlds come in `groups` equal groups, so do those of the whole: the first groups of all, then the second ones.
+        """
         if len(parts) == 1:
             return parts[0]
         joined: dict[str, Any] = {}
-        widths = torch.tensor([0, *(p.reward.shape[1] for p in parts)]).cumsum(0)
+        widths = [p.reward.shape[1] // groups for p in parts]
+        whole, offsets = sum(widths), [sum(widths[:k]) for k in range(len(parts))]
+
+        def beside(values: list[Tensor], dim: int) -> Tensor:
+            split = [v.chunk(groups, dim) for v in values]
+            return torch.cat([split[k][g] for g in range(groups) for k in range(len(parts))], dim)
+
+        def moved(at: Tensor, k: int) -> Tensor:
+            group, inside = at[:, 1] // widths[k], at[:, 1] % widths[k]
+            return torch.stack([at[:, 0], group * whole + offsets[k] + inside], 1)
+
         for f in fields(Trajectory):
             values = [getattr(p, f.name) for p in parts]
             if f.name in ("version", "draw", "stage"):
                 joined[f.name] = min(values)
             elif f.name == "final_at":
-                joined[f.name] = torch.cat([v + torch.stack([torch.zeros_like(w), w]) for v, w in zip(values, widths[:-1], strict=True)])
+                joined[f.name] = torch.cat([moved(v, k) for k, v in enumerate(values)])
+            elif f.name == "final_obs":
+                joined[f.name] = torch.cat(values)
             elif values[0] is not None:
-                joined[f.name] = torch.cat(values, dim=0 if f.name in ("last_obs", "final_obs", "carry") else 1)
+                joined[f.name] = beside(values, 0 if f.name in ("last_obs", "carry") else 1)
         return Trajectory(**joined)

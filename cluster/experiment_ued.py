@@ -1,0 +1,103 @@
+"""Experiments in environment design: a teacher chooses the levels that students learn on."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from interplay.cluster.experiment_worlds import WorldConfig, WorldExperiment
+from interplay.envs.core import Env, UsageError, whole
+from interplay.envs.maze_maker import MazeMaker
+from interplay.learners.core import Learner, MetaLearner, Task
+from interplay.learners.level_scores import measure
+from interplay.learners.optim import AdamConfig
+from interplay.learners.ppo import PPO, PPOConfig
+from interplay.learners.teachers import Maker, TeacherConfig, teacher
+from interplay.policies.grid_network import GridConfig, GridNetwork
+from interplay.policies.player import NetworkPlayer, Player
+from interplay.policies.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class MakerConfig:
+    """How levels are made.
+
+    Attributes:
+        generator: one of `envs.maze_generators.GENERATORS`.
+        walls: that are placed, by generators that place them.
+        edits: changes that make a child of a level.
+    """
+
+    generator: str = "clutter"
+    walls: int = 60
+    edits: int = 20
+
+    def params(self) -> dict[str, Any]:
+        """The generator's own."""
+        return {"walls": self.walls} if self.generator in ("clutter", "uniform") else {}
+
+
+@dataclass(frozen=True)
+class UEDExperiment(WorldExperiment):
+    """Students learn mazes by PPO; a teacher chooses them.
+
+    Attributes:
+        students: independent ones, each with a curriculum of its own, in equal shares of every tile's worlds.
+    """
+
+    world: WorldConfig = field(default_factory=lambda: WorldConfig("maze"))
+    network: GridConfig = field(default_factory=GridConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    optim: AdamConfig = field(default_factory=AdamConfig)
+    maker: MakerConfig = field(default_factory=MakerConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    students: int = 1
+
+    @property
+    def groups(self) -> int:
+        """A group a student."""
+        return self.students
+
+    def _network(self) -> GridNetwork:
+        return GridNetwork(self.network, self.game()[0], self.students, self.seed, self.run.device)
+
+    def player(self) -> Player:
+        """The students, who say what they think of where they stand."""
+        return NetworkPlayer(self._network(), False, groups=self.students)
+
+    def learner(self) -> Learner:
+        """PPO."""
+        return PPO(self._network(), self.ppo, self.optim, False, self.students, self.seed, self.run.learn_threads)
+
+    def levels(self) -> Maker:
+        """What makes levels."""
+        return MazeMaker(self.built(), self.maker.generator, self.maker.edits, self.seed, **self.maker.params())
+
+    def meta(self) -> MetaLearner:
+        """The teacher."""
+        return teacher(self.teacher, self.levels(), self.run.tile, self.students, self.seed)
+
+    def exam(self) -> MetaLearner:
+        """Fresh levels of the run's own kind."""
+        return teacher(TeacherConfig("dr"), self.levels(), self.run.tile, self.students, self.seed)
+
+    def outcome(self, task: Task, env: Env, played: Trajectory) -> dict[str, Any]:
+        """What scores are made of, for each level; and how many levels were solved, on average."""
+        if played.value is None or task.levels is None:
+            return {}
+        stop = played.terminated | played.truncated
+        found = measure(played.reward[..., 0], played.value[..., 0], stop, self.ppo.gamma, self.ppo.lam)
+        solved = {"student/solved": float(found["solved"].nanmean()), "student/return": float(found["return"].nanmean())}
+        return {"levels": {name: x.cpu().numpy() for name, x in found.items()}} | solved
+
+    def check(self) -> None:
+        """Also the teacher, and whether an episode fits into a round."""
+        super().check()
+        whole("students", self.students, 1, 2**16)
+        t, rounds = self.teacher, self.built().default["rounds"]
+        if rounds > self.run.turns:
+            raise UsageError(f"run.turns is {self.run.turns} with games of up to {rounds} moves; allowed are rounds that hold a whole game")
+        for name in ("sweep", "keep", "period"):
+            whole(f"teacher.{name}", getattr(t, name), 1, 2**31 - 1)
+        for name, value in (("replay", t.replay), ("share", t.share)):
+            if not 0 <= value <= 1:
+                raise UsageError(f"teacher.{name} is {value}; allowed are numbers from 0 to 1")
+        self.meta().ask(self.run.tiles)
