@@ -58,7 +58,6 @@ class LearnerActor:
     def __init__(self, experiment: Experiment, replay: Any = None) -> None:
         threads(1)
         self.learner: Any = experiment.learner()
-        self.groups = experiment.groups
         if replay is not None:
             self.learner.replay = RemoteReplay(replay)
         self.done = time.perf_counter()
@@ -76,7 +75,7 @@ class LearnerActor:
         parts = [Trajectory.unpack(p) for p in packed if p is not None]
         if packed and not parts:
             return {"time/learn": 0.0}, self.weights()
-        trajectory = Trajectory.join(parts, self.groups) if parts else None
+        trajectory = Trajectory.join(parts) if parts else None
         metrics = self.learner.update(trajectory)
         if metrics:
             lag = float(number - trajectory.version) if trajectory else 0.0

@@ -108,12 +108,36 @@ def load(folder: Path, number: int | None = None) -> RunState:
         raise UsageError(f"checkpoint {path} is damaged ({type(error).__name__}: {error}){advice}") from None
 
 
+def newest(folder: Path) -> tuple[RunState, list[str]]:
+    """The newest whole checkpoint, and what is wrong with those after it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    there, wrong = numbers(folder), []
+    for number in reversed(there[1:]):
+        try:
+            return load(folder, number), wrong
+        except UsageError as error:
+            wrong.append(str(error).partition("; move")[0])
+    return load(folder, there[0] if there else None), wrong
+
+
+def drop(folder: Path, after: int) -> None:
+    """Put those after number `after` out of the way, as `.NUMBER.damaged`."""
+    for number in numbers(folder):
+        if number > after:
+            (folder / f"{number:08d}").rename(folder / f".{number:08d}.damaged")
+
+
 def digest(state: RunState) -> str:
-    """A hash of the learner's tensors: equal digests are equal bits."""
+    """A hash of what the learner and the meta-learner know: equal digests are equal bits."""
     import hashlib
 
-    h = hashlib.sha256()
-    for name in sorted(state.learner):
+    h, tensors = hashlib.sha256(), dict[str, Tensor]()
+    h.update(json.dumps(_plain(state.meta, "meta", tensors)).encode())
+    tensors |= state.learner
+    for name in sorted(tensors):
         h.update(name.encode())
-        h.update(state.learner[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        h.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return h.hexdigest()

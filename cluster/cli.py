@@ -10,10 +10,11 @@ USAGE = """usage: interplay COMMAND ...
 
   list                     the recipes, one line each
   train RECIPE [flags]     run a recipe, over Ray or with --local in this process; `interplay train RECIPE --help` lists its flags
-  eval RUN...              play trained policies without learning: scores with standard errors
+  eval RUN...              play trained policies without learning: scores with standard errors; --suite mazes: exams in unseen mazes
   crossplay RUN|BOT...     who plays well with whom: a matrix of scores, runs and rule bots mixed
   report RUN|BOT...        one HTML page about coordination: cross-play, levels, what was known of cards, published figures
   plot RUN...              curves of the runs' metrics as SVG and PNG
+  gallery RUN              mazes that a run's teacher proposed, as training went on, as PNG and GIF
   bench [flags]            env steps/s by world and batch size
   doctor                   what this machine has, and what is wrong with it
 """
@@ -27,6 +28,7 @@ COMMANDS = {
     "crossplay": ("crossplay", "main"),
     "report": ("report", "main"),
     "plot": ("plot", "main"),
+    "gallery": ("gallery", "main"),
     "bench": ("bench", "main"),
     "doctor": ("doctor", "main"),
 }

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +16,8 @@ from torch import Tensor
 from interplay.cluster import checkpoint
 from interplay.cluster.experiment import Experiment
 from interplay.cluster.record import RunFolder, write
+from interplay.cluster.suite import SuiteConfig
+from interplay.cluster.suite import main as hold
 from interplay.cluster.tiles import TileHost
 from interplay.envs.core import UsageError
 
@@ -30,18 +32,27 @@ class EvalArguments:
         runs: run folders.
         rounds: rollouts of the run's own length to play.
         seed: of the games; training used the run's own.
+        suite: "mazes": students of mazes sit exams in others that nobody was trained on.
+        exams: how they are held.
     """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     rounds: int = 4
     seed: int = 1_000_003
+    suite: str | None = None
+    exams: Annotated[SuiteConfig, tyro.conf.arg(name="")] = field(default_factory=SuiteConfig)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print a table of scores; writes `eval.json` into each run folder."""
+    """Print a table of scores, and write `eval.json` into each run folder; or hold exams (see `suite`)."""
     options = tyro.cli(EvalArguments, prog="interplay eval", args=list(arguments))
     if not options.runs:
         raise UsageError("eval needs a run folder: interplay eval RUN...")
+    if options.suite is not None:
+        hold(options.suite, options.runs, options.seed, options.exams)
+        return
+    if options.exams != SuiteConfig():
+        raise UsageError("--attempts, --protocol, --worst, --walls, --greedy and --out are for exams; allowed with --suite mazes")
     if options.rounds < 1 or not 0 <= options.seed < 2**32:
         raise UsageError(f"--rounds is {options.rounds} and --seed {options.seed}; allowed are rounds from 1, seeds from 0 to {2**32 - 1}")
     folders = [RunFolder.open(path) for path in options.runs]

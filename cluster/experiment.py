@@ -12,6 +12,7 @@ from interplay.envs.core import Env, UsageError, on_device
 from interplay.learners.core import Learner, MetaLearner, Task
 from interplay.learners.meta import Repeat
 from interplay.learners.replay import Store
+from interplay.policies.architect import Architect
 from interplay.policies.player import Player
 from interplay.policies.trajectory import Trajectory
 
@@ -71,6 +72,10 @@ class Experiment:
     def env(self, tile: int) -> Env:
         """The worlds of one tile."""
         raise NotImplementedError
+
+    def architect(self, tile: int) -> Architect | None:
+        """Who builds the levels of one tile, if that is somebody who learns."""
+        return None
 
     def player(self) -> Player:
         """Who acts in them."""

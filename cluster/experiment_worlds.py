@@ -78,7 +78,11 @@ class WorldExperiment(Experiment):
     def env(self, tile: int) -> Env:
         """Kernel worlds."""
         run = self.run
-        return registry.make(self.world.name, run.tile, run.device, self.seed, tile * run.tile, **self.world.params())
+        return registry.make(self.world.name, run.tile, run.device, self.seed, tile * run.tile, **self.params())
+
+    def params(self) -> dict[str, Any]:
+        """The world's parameters."""
+        return self.world.params()
 
     def scored(self) -> Self:
         """What is scored when the last life is lost is the game's own, and everybody sees the colours in the same order."""
@@ -86,7 +90,7 @@ class WorldExperiment(Experiment):
 
     def built(self) -> World:
         """The world."""
-        return registry.world(self.world.name, **self.world.params())
+        return registry.world(self.world.name, **self.params())
 
     def encoder(self, encoding: str) -> Encoder | None:
         """What networks read in place of views, if that is something else."""
@@ -94,7 +98,7 @@ class WorldExperiment(Experiment):
 
     def game(self) -> tuple[Spec, int]:
         """What a policy has to know, and how many agents play."""
-        env = registry.make(self.world.name, 1, **self.world.params())
+        env = registry.make(self.world.name, 1, **self.params())
         return env.spec, env.agents
 
     def meta(self) -> MetaLearner:

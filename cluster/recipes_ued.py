@@ -9,8 +9,9 @@ from interplay.cluster.recipe import Recipe
 from interplay.learners.level_buffer import BufferConfig
 from interplay.learners.optim import AdamConfig
 from interplay.learners.ppo import PPOConfig
-from interplay.learners.teachers import TeacherConfig
+from interplay.learners.teachers import Method, TeacherConfig
 from interplay.policies.grid_network import GridConfig
+from interplay.policies.networks import NetworkConfig
 
 
 def _full(teacher: TeacherConfig, maker: MakerConfig, lr: float = 1e-4, gamma: float = 0.995, entropy: float = 0.001) -> UEDExperiment:
@@ -34,9 +35,24 @@ def _small(teacher: TeacherConfig) -> UEDExperiment:
         ppo=PPOConfig(gamma=0.98, lam=0.95, epochs=3, minibatches=1, entropy=0.01),
         optim=AdamConfig(lr=1e-3, max_norm=0.5),
         maker=MakerConfig(walls=25, edits=5),
-        teacher=replace(teacher, buffer=replace(teacher.buffer, capacity=512), keep=128, sweep=4, period=50),
+        teacher=replace(teacher, buffer=replace(teacher.buffer, capacity=512), keep=64, sweep=8, period=32),
         students=5,
     )
+
+
+def _built(method: Method, students: int) -> UEDExperiment:
+    """Levels built by a teacher, the published settings (32 levels a round)."""
+    replay = 0.95 if method == "repaired" else 0.5
+    teacher = TeacherConfig(method, replay=replay, buffer=BufferConfig(temperature=0.1))
+    made = _full(teacher, MakerConfig(walls=60), entropy=0.0)
+    return replace(made, run=replace(made.run, tile=32 * students), students=students)
+
+
+def _built_small(method: Method, students: int) -> UEDExperiment:
+    """The same in 7 x 7 mazes."""
+    made = _small(TeacherConfig(method))
+    optim = replace(made.optim, lr=5e-4)
+    return replace(made, run=replace(made.run, tile=64 * students), optim=optim, builder=NetworkConfig(hidden=(64, 64)), students=students)
 
 
 PLR = TeacherConfig("plr", replay=0.5, robust=False)
@@ -44,6 +60,7 @@ ROBUST = TeacherConfig("plr", replay=0.5)
 ACCEL = TeacherConfig("accel", replay=0.8, buffer=BufferConfig(staleness=0.5))
 SFL = TeacherConfig("sfl", sweep=50, keep=1000, period=100)
 
+PAIRED_PAPER = "Dennis et al. 2020, Emergent Complexity and Zero-shot Transfer"
 DR_PAPER = "Tobin et al. 2017 (domain randomisation); the setting of Dennis et al. 2020"
 PLR_PAPER = "Jiang et al. 2021, Prioritized Level Replay"
 ROBUST_PAPER = "Jiang et al. 2021, Replay-Guided Adversarial Environment Design"
@@ -90,6 +107,30 @@ UED: dict[str, Recipe] = {
             ppo=PPOConfig(gamma=0.99, lam=0.95, clip=0.04, epochs=4, minibatches=4, entropy=0.0),
         ),
     ),
+    "maze-paired": Recipe(
+        "PAIRED in mazes: a teacher learns to build what its friend solves and the student does not",
+        PAIRED_PAPER,
+        "published (250 M steps, 25 blocks): .33 of the named mazes",
+        "a day; meant for a GPU",
+        _built("paired", students=2),
+    ),
+    "maze-repaired": Recipe(
+        "REPAIRED in mazes: PAIRED's teacher fills the buffer of robust prioritised level replay",
+        ROBUST_PAPER,
+        "published (250 M steps, 25 blocks): .38 of the named mazes",
+        "a day; meant for a GPU",
+        _built("repaired", students=2),
+    ),
+    "maze-minimax": Recipe(
+        "a minimax adversary builds mazes that the student does not solve",
+        PAIRED_PAPER,
+        "published (250 M steps, 25 blocks): .04 of the named mazes",
+        "a day; meant for a GPU",
+        _built("minimax", students=1),
+    ),
+    "maze-paired-small": Recipe("PAIRED in 7 x 7 mazes", PAIRED_PAPER, "", "5 minutes", _built_small("paired", students=2)),
+    "maze-repaired-small": Recipe("REPAIRED in 7 x 7 mazes", ROBUST_PAPER, "", "5 minutes", _built_small("repaired", students=2)),
+    "maze-minimax-small": Recipe("a minimax adversary in 7 x 7 mazes", PAIRED_PAPER, "", "5 minutes", _built_small("minimax", students=1)),
     "maze-dr-small": Recipe("students in random 7 x 7 mazes", DR_PAPER, "", "5 minutes", _small(TeacherConfig("dr"))),
     "maze-plr-small": Recipe("prioritised level replay in 7 x 7 mazes", PLR_PAPER, "", "5 minutes", _small(PLR)),
     "maze-plr-robust-small": Recipe("robust prioritised level replay in 7 x 7 mazes", ROBUST_PAPER, "", "5 minutes", _small(ROBUST)),

@@ -55,7 +55,7 @@ def _segments(folder: RunFolder, runner: Runner, recorder: Recorder, watch: Watc
     while start is None or start < total:
         try:
             if start is None:
-                start = _begin(folder, runner, recorder)
+                start = _begin(folder, runner, recorder, watch)
                 continue
             end = min(total, (start // every + 1) * every)
             _segment(runner, recorder, folder, start, end, watch)
@@ -72,11 +72,16 @@ def _segments(folder: RunFolder, runner: Runner, recorder: Recorder, watch: Watc
             time.sleep(min(10.0, 0.5 * 2**falls))
 
 
-def _begin(folder: RunFolder, runner: Runner, recorder: Recorder) -> int:
-    """Bring the runner to the last checkpoint; make the first one if there is none."""
-    state = checkpoint.load(folder.checkpoints) if checkpoint.numbers(folder.checkpoints) else None
+def _begin(folder: RunFolder, runner: Runner, recorder: Recorder, watch: Watch) -> int:
+    """Bring the runner to the last whole checkpoint; make the first one if there is none."""
+    state, number = None, 0
+    if checkpoint.numbers(folder.checkpoints):
+        state, wrong = checkpoint.newest(folder.checkpoints)
+        number = state.number
+        for what in wrong:
+            watch({"event": f"{what}; it is put aside, going on from checkpoint {number}"})
+        checkpoint.drop(folder.checkpoints, number)
     runner.restore(state)
-    number = 0 if state is None else state.number
     recorder.rewind(number // folder.experiment.stages)
     if state is None:
         _keep(folder, recorder, runner.state(0))

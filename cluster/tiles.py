@@ -1,7 +1,7 @@
 """A host of tiles: the worlds and the player of some tiles, in this process. An env actor is one of these behind a mailbox."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -37,6 +37,7 @@ class TileHost:
         threads(experiment.run.act_threads)
         self.experiment, self.first = experiment, first
         self.envs: list[Env] = [experiment.env(first + k) for k in range(count)]
+        self.architects = [a for k in range(count) if (a := experiment.architect(first + k)) is not None]
         self.at = 0  # the round whose start the tiles stand at
         self.seat(experiment.player())
 
@@ -51,29 +52,43 @@ class TileHost:
             if states is None:
                 raise RuntimeError(f"tiles {self.first}... stand at round {self.at}, not {number}, and no states were given")
             self._restore(states)
-        self.player.load(weights)
-        began, turns = time.perf_counter(), self.experiment.run.turns
-        stage = tasks[0].options.get("stage", 0) if tasks else 0
-        if hasattr(self.player, "stage"):
-            self.player.stage = stage  # type: ignore[attr-defined]
+        for actor in [self.player, *self.architects]:
+            actor.load(weights)
+        began = time.perf_counter()
         parts, outcomes = [], []
-        for k, (env, task) in enumerate(zip(self.envs, tasks, strict=True)):
-            self._prepare(k, task)
-            part, self.carries[k] = rollout(env, self.player, turns, number * turns, self.carries[k])
-            outcomes.append(self.experiment.outcome(task, env, part) | task.options.get("report", {}))
-            part.value, part.version, part.stage = None, version, stage
-            if task.learn:
+        for k, task in enumerate(tasks):
+            part, outcome = self._round(k, task, number)
+            outcomes.append(outcome | task.options.get("report", {}))
+            if part is not None:
+                part.version = version
                 parts.append(part)
         self.at = number + 1
-        trajectory = Trajectory.join(parts, self.experiment.groups) if parts else None
+        trajectory = Trajectory.join(parts) if parts else None
         seconds = time.perf_counter() - began
         for outcome in outcomes:
             outcome["time/act"] = seconds
         return Played(trajectory, outcomes, [self._state(k) for k in range(len(self.envs))])
 
+    def _round(self, k: int, task: Task, number: int) -> tuple[Trajectory | None, dict[str, Any]]:
+        """One tile's round: what is to be learned from, if anything, and the outcome."""
+        env, turns, built = self.envs[k], self.experiment.run.turns, None
+        if task.options.get("kind") == "build":
+            levels, built = self.architects[k].build(number)
+            task = replace(task, levels=levels.repeat(self.experiment.groups, 1))
+        self._prepare(k, task)
+        part, self.carries[k] = rollout(env, self.player, turns, number * turns, self.carries[k])
+        outcome = self.experiment.outcome(task, env, part)
+        part.value, part.groups, part.stage = None, self.experiment.groups, task.options.get("stage", 0)
+        if built is not None:
+            self.architects[k].pay(built, torch.as_tensor(outcome["built"]["worth"]))
+            part.teacher = built
+        return (part if task.learn else built), outcome
+
     def _prepare(self, k: int, task: Task) -> None:
         """What a task asks of a tile before it is played: levels, from whose start it is played, and options."""
         env = self.envs[k]
+        if hasattr(self.player, "stage"):
+            self.player.stage = task.options.get("stage", 0)  # type: ignore[attr-defined]
         if task.levels is not None:
             env.set_level(torch.ones(env.n, dtype=torch.bool, device=env.device), task.levels.to(env.device))  # type: ignore[attr-defined]
             self.carries[k] = self.player.start(env)
@@ -83,12 +98,15 @@ class TileHost:
 
     def _state(self, k: int) -> TileState:
         carry = self.carries[k]
-        return self.envs[k].snapshot() | ({} if carry is None else {"carry": carry.clone()})
+        state = self.envs[k].snapshot() | ({} if carry is None else {"carry": carry.clone()})
+        return state | ({"architect": self.architects[k].worlds.snapshot()["worlds"]} if self.architects else {})
 
     def _restore(self, states: list[TileState]) -> None:
         for k, state in enumerate(states):
             state = dict(state)
             self.carries[k] = state.pop("carry", None)
+            if self.architects:
+                self.architects[k].worlds.restore({"worlds": state.pop("architect")})
             self.envs[k].restore(state)
 
 

@@ -108,7 +108,7 @@ def _reopen(path: Path, name: str, stored: Experiment, chosen: Experiment, optio
     if other:
         raise UsageError(f"--resume {path}: {', '.join(other)} differ from the run's config; allowed to change are {', '.join(FREE)}")
     folder = RunFolder(path, name, chosen)
-    done = checkpoint.load(folder.checkpoints).number // chosen.stages
+    done = checkpoint.newest(folder.checkpoints)[0].number // chosen.stages
     if done >= chosen.run.updates:
         raise UsageError(f"{path} is finished ({done} updates); to go on, raise --run.updates above {done}")
     folder.write_config()

@@ -11,6 +11,17 @@ from numba import njit
 
 from interplay.envs.grid import AHEAD, FORWARD, LEFT, RIGHT
 from interplay.envs.maze_levels import Mazes
+from interplay.envs.rule import rule
+
+
+@rule
+def behind(walls, cell, heading):
+    """The free cell from which a forward move comes to `cell`, or -1."""
+    n = walls.shape[0]
+    y, x = cell // n - AHEAD[heading, 1], cell % n - AHEAD[heading, 0]
+    if x < 0 or y < 0 or x >= n or y >= n or walls[y, x]:
+        return -1
+    return y * n + x
 
 
 @njit(cache=True, nogil=True)
@@ -19,30 +30,25 @@ def search(walls, goal, stop, steps, queue):
 
     Ends early where the number for `stop` (-1: none) is known. `queue` `[n * n * 4]` is room to work in.
     """
-    n, head, tail = walls.shape[0], 0, 0
     steps[:] = -1
-    place, distance = -1, 0  # of the state whose predecessors are looked for: at first, none but the goal itself
-    while True:
-        for heading in range(4):
-            if place < 0 or heading == place & 3:  # to the cell ahead, from the one behind it
-                cell = goal if place < 0 else place >> 2
-                y, x = cell // n - AHEAD[heading, 1], cell % n - AHEAD[heading, 0]
-                if x < 0 or y < 0 or x >= n or y >= n or walls[y, x]:
-                    continue
-                before = (y * n + x) * 4 + heading
-            elif heading != (place & 3) ^ 2:  # by a turn
-                before = place - (place & 3) + heading
-            else:
-                continue
-            if steps[before] < 0 and before >> 2 != goal:
-                steps[before] = distance + 1
+    head, tail = 0, 0
+    for heading in range(4):
+        cell = behind(walls, goal, heading)
+        if cell >= 0:
+            steps[cell * 4 + heading] = 1
+            queue[tail] = cell * 4 + heading
+            tail += 1
+    while head < tail and (stop < 0 or steps[stop] < 0):
+        place = queue[head]
+        head += 1
+        cell, heading = place >> 2, place & 3
+        back = behind(walls, cell, heading)
+        ahead = place if back < 0 or back == goal else back * 4 + heading  # `place` itself has its number: it is passed over
+        for before in (cell * 4 + ((heading + 1) & 3), cell * 4 + ((heading + 3) & 3), ahead):
+            if steps[before] < 0:
+                steps[before] = steps[place] + 1
                 queue[tail] = before
                 tail += 1
-        if head == tail or (stop >= 0 and steps[stop] >= 0):
-            return
-        place = queue[head]
-        distance = steps[place]
-        head += 1
 
 
 @njit(cache=True, nogil=True)
@@ -97,4 +103,4 @@ def best_action(distances: np.ndarray, cell: Any, heading: Any) -> np.ndarray:
     after = distances[maze, cell, heading] - 1
     nearer = lambda turned: distances[maze, cell, turned & 3] == after
     action = np.where(nearer(heading + 3), LEFT, np.where(nearer(heading + 1), RIGHT, FORWARD))
-    return np.where(after < -1, LEFT, np.where(after == 0, FORWARD, action))  # -2: there is no way; 0: the goal is ahead
+    return np.where(after < -1, LEFT, action)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from interplay.envs import coin, hanabi, lever, matrix, maze, public_goods
+from interplay.envs import coin, fruit, hanabi, lever, matrix, maze, public_goods
 from interplay.envs.core import UsageError, World, did_you_mean
 from interplay.envs.engine import Batch
 
@@ -18,6 +18,7 @@ WORLDS: dict[str, Callable[..., World]] = {
     "coin": coin.world,
     "lever": lever.world,
     "maze": maze.world,
+    "fruit": fruit.world,
     "hanabi": hanabi.world,
     "hanabi-small": partial(hanabi.world, colors=2, hand_size=2, max_information_tokens=3, max_life_tokens=1, name="hanabi-small"),
     "hanabi-very-small": partial(

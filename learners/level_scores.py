@@ -31,7 +31,7 @@ def by_episode(x: Tensor, stop: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return sums, lengths, over
 
 
-def measure(reward: Tensor, value: Tensor, stop: Tensor, gamma: float, lam: float) -> dict[str, Tensor]:
+def measure(reward: Tensor, value: Tensor, stop: Tensor, gamma: float, lam: float, target: Tensor | None = None) -> dict[str, Tensor]:
     """What levels' scores are made of.
 
     Args:
@@ -39,13 +39,17 @@ def measure(reward: Tensor, value: Tensor, stop: Tensor, gamma: float, lam: floa
         value: `[T, N]` what the student's critic thought.
         stop: `[T, N]` bool, the episode ended with this turn (its future is worth 0).
         gamma, lam: of the advantages (`returns.gae`).
+        target: `[T, N]` what was imagined in place of r_t + gamma V_{t+1}; NaN where nothing was.
 
     Returns:
         By name, `[N]` float32: `episodes` that ended; their mean and greatest `return` and `best`; `solved`, the share with a return
         above 0; the means of `value`, of `pvl` = max(A, 0), of `l1` = |A|. NaN where no episode has ended.
     """
     following = torch.cat([value[1:], torch.zeros_like(value[:1])]) * ~stop
-    advantage = gae(reward, value, following, stop, gamma, lam)
+    paid = reward
+    if target is not None:
+        paid, following = torch.where(target.isnan(), reward, target), following * target.isnan()
+    advantage = gae(paid, value, following, stop, gamma, lam)
     sums, _, over = by_episode(reward, stop)
     episodes = over.sum(0)
     mean = lambda x: torch.where(over, x, 0.0).sum(0) / episodes  # 0 / 0 is NaN

@@ -231,7 +231,8 @@ class PPO:
             ratio, rows.behaviour = torch.exp(present - rows.behaviour), present
         reward = lay(tr.reward) * config.scale
         if tr.target is not None:  # what was imagined takes the place of what came of it
-            reward, following = lay(tr.target) * config.scale, torch.zeros_like(following)
+            target = lay(tr.target) * config.scale
+            reward, following = torch.where(target.isnan(), reward, target), following * target.isnan()
         timewise = [None if x is None else x.transpose(0, 1) for x in (reward, value, following, stop, ratio)]
         if moved:
             mine = torch.stack(moved).all(0).transpose(0, 1)

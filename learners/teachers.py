@@ -1,8 +1,8 @@
 """Teachers: meta-learners that decide which levels students play (unsupervised environment design).
 
 A round is of one kind for all tiles. "new": fresh levels; "replay": levels drawn from a buffer by what they taught; "edit": children of
-the levels replayed last, never learned from; "sweep": fresh levels that are only looked at. The kind, and what a round was asked for,
-travels in its tasks, so that rounds may be asked for before those before them have been told.
+the levels replayed last, never learned from; "sweep": fresh levels that are only looked at; "build": levels that somebody builds. The
+kind, and what a round was asked for, travels in its tasks, so that rounds may be asked for before those before them have been told.
 """
 
 import time
@@ -19,7 +19,7 @@ from interplay.learners.core import Task
 from interplay.learners.level_buffer import BufferConfig, LevelBuffer
 from interplay.learners.level_scores import Score, score
 
-Method = Literal["dr", "plr", "accel", "sfl"]
+Method = Literal["dr", "plr", "accel", "sfl", "paired", "minimax", "repaired"]
 
 
 class Maker(Protocol):
@@ -40,7 +40,9 @@ class TeacherConfig:
 
     Attributes:
         method: "dr" fresh levels always; "plr" prioritised level replay (Jiang et al. 2021); "accel" also edits what was replayed
-            (Parker-Holder et al. 2022); "sfl" samples by learnability (Rutherford et al. 2024).
+            (Parker-Holder et al. 2022); "sfl" samples by learnability (Rutherford et al. 2024). Levels are built by somebody who learns
+            to, in "paired" (Dennis et al. 2020), paid by the students' regret; in "minimax", by their failure; in "repaired" (Jiang et
+            al. 2021), which is robust "plr" with the levels of "paired".
         score: what makes a level worth replaying (see `level_scores`).
         replay: probability that a round is a replay, once the buffer is warm.
         robust: students learn from replayed levels only (PLR-perp, robust PLR).
@@ -115,7 +117,8 @@ class Teacher:
         for kind in dict.fromkeys(kinds):
             part = [k for k, other in enumerate(kinds) if other == kind]
             seats = Seats(len(part), self.width, self.students)
-            levels = torch.stack([tasks[k].levels for k in part])  # type: ignore[misc]
+            played = [outcomes[k]["built"]["levels"] if kind == "build" else tasks[k].levels for k in part]
+            levels = torch.stack([torch.as_tensor(x) for x in played])
             found = {
                 name: torch.stack([torch.as_tensor(outcomes[k]["levels"][name]) for k in part]) for name in outcomes[part[0]]["levels"]
             }
@@ -156,7 +159,15 @@ class Teacher:
         self.asked, self.told, self.made = int(state["asked"]), int(state["told"]), int(state["made"])
 
 
-KINDS = ("new", "replay", "edit", "sweep")
+KINDS = ("new", "replay", "edit", "sweep", "build")
+
+
+class Built(Teacher):
+    """Levels are always built by somebody who learns to (`policies.architect`): there is nothing to choose."""
+
+    def choose(self, n: int) -> list[Task]:
+        """Build, and learn."""
+        return [Task(options={"kind": "build"})] * n
 
 
 class Replay(Teacher):
@@ -181,6 +192,8 @@ class Replay(Teacher):
             levels = self.replayed(n)
             self.parents = levels if self.config.method == "accel" else None
             return self.tasks("replay", levels, learn=True)
+        if self.config.method == "repaired":
+            return [Task(learn=False, options={"kind": "build"})] * n
         return self.tasks("new", self.fresh(n), learns)
 
     def abreast(self, n: int, warm: bool) -> list[Task]:
@@ -297,5 +310,5 @@ class Learnability(Teacher):
 
 def teacher(config: TeacherConfig, maker: Maker, width: int, students: int = 1, seed: int = 0) -> Teacher:
     """The teacher of a method."""
-    kinds: dict[str, type[Teacher]] = {"dr": Teacher, "plr": Replay, "accel": Replay, "sfl": Learnability}
-    return kinds[config.method](config, maker, width, students, seed)
+    kinds = {"dr": Teacher, "sfl": Learnability, "paired": Built, "minimax": Built}
+    return kinds.get(config.method, Replay)(config, maker, width, students, seed)

@@ -31,6 +31,8 @@ class Trajectory:
         version: the version of the policy that acted.
         draw: the number of the first turn in the worlds' random streams.
         stage: of training, where there are several (`learners.levels`).
+        groups: populations; the worlds come in so many equal contiguous groups (`policies.seating`).
+        teacher: of whom built what was played here, in worlds of their own.
     """
 
     obs: Tensor
@@ -51,6 +53,8 @@ class Trajectory:
     version: int = 0
     draw: int = 0
     stage: int = 0
+    groups: int = 1
+    teacher: "Trajectory | None" = None
 
     @property
     def turns(self) -> int:
@@ -74,7 +78,8 @@ class Trajectory:
 
     def pack(self) -> dict[str, Any]:
         """As NumPy arrays, which Ray moves without a copy."""
-        return {k: v.cpu().contiguous().numpy() if isinstance(v, Tensor) else v for k, v in vars(self).items() if v is not None}
+        plain = lambda v: v.cpu().contiguous().numpy() if isinstance(v, Tensor) else v.pack() if isinstance(v, Trajectory) else v
+        return {k: plain(v) for k, v in vars(self).items() if v is not None}
 
     @staticmethod
     def unpack(packed: dict[str, Any]) -> "Trajectory":
@@ -82,17 +87,20 @@ class Trajectory:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             shared: dict[str, Any] = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in packed.items()}
+        if "teacher" in shared:
+            shared["teacher"] = Trajectory.unpack(shared["teacher"])
         return Trajectory(**shared)
 
     @staticmethod
-    def join(parts: list["Trajectory"], groups: int = 1) -> "Trajectory":
+    def join(parts: list["Trajectory"]) -> "Trajectory":
         """Several stretches of different worlds and equal length, side by side in the order given.
 
-        Where each one's worlds come in `groups` equal groups, so do those of the whole: the first groups of all, then the second ones.
+        Where each one's worlds come in groups, so do those of the whole: the first groups of all, then the second ones.
         """
         if len(parts) == 1:
             return parts[0]
         joined: dict[str, Any] = {}
+        groups = parts[0].groups
         widths = [p.reward.shape[1] // groups for p in parts]
         whole, offsets = sum(widths), [sum(widths[:k]) for k in range(len(parts))]
 
@@ -106,8 +114,10 @@ class Trajectory:
 
         for f in fields(Trajectory):
             values = [getattr(p, f.name) for p in parts]
-            if f.name in ("version", "draw", "stage"):
+            if f.name in ("version", "draw", "stage", "groups"):
                 joined[f.name] = min(values)
+            elif f.name == "teacher":
+                joined[f.name] = Trajectory.join(values) if values[0] is not None else None
             elif f.name == "final_at":
                 joined[f.name] = torch.cat([moved(v, k) for k, v in enumerate(values)])
             elif f.name == "final_obs":

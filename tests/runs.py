@@ -7,21 +7,38 @@ from interplay.cluster import checkpoint, run
 from interplay.cluster.experiment import RunConfig
 from interplay.cluster.experiment_obl import OBLExperiment
 from interplay.cluster.experiment_shaping import AnnealConfig, DiceExperiment, ExactExperiment, MfosExperiment
+from interplay.cluster.experiment_ued import MakerConfig, UEDExperiment
 from interplay.cluster.experiment_worlds import PPOExperiment, QExperiment, TransitionConfig, WorldConfig
 from interplay.cluster.record import RunFolder
 from interplay.cluster.runner import LocalRunner
 from interplay.learners.dice import DiceConfig
 from interplay.learners.exact import ExactConfig
+from interplay.learners.level_buffer import BufferConfig
 from interplay.learners.levels import LevelsConfig
 from interplay.learners.metagame import MetaGameConfig
 from interplay.learners.ppo import PPOConfig
 from interplay.learners.q_learning import QConfig
+from interplay.learners.teachers import TeacherConfig
+from interplay.policies.grid_network import GridConfig
 from interplay.policies.hand_belief import BeliefConfig
 from interplay.policies.networks import NetworkConfig
 from interplay.policies.q_network import QNetworkConfig
 
 SMALL = RunConfig(updates=7, tiles=4, tile=64, turns=12, checkpoint_every=3, learn_threads=1, tail=1)
 PPO = PPOConfig(epochs=2, minibatches=2)
+
+
+def mazes(settings):
+    """What tiny experiments in mazes share: two students, four tiles of eight worlds."""
+    return {
+        "seed": 3,
+        "run": dataclasses.replace(settings, tile=8),
+        "world": WorldConfig("maze", size=5, rounds=12, actions=3),
+        "network": GridConfig(4, 2, 8, 4),
+        "ppo": PPO,
+        "maker": MakerConfig(walls=6, edits=3),
+        "students": 2,
+    }
 
 
 def experiment(kind, **changes):
@@ -57,6 +74,15 @@ def experiment(kind, **changes):
         "mfos-sampled": MfosExperiment(3, settings, MetaGameConfig(episode=6, samples=4, rounds=5), NetworkConfig((16,)), PPO),
         "mfos-self": MfosExperiment(3, settings, meta, NetworkConfig((16,)), PPO, anneal=AnnealConfig(0.2)),
         "dice": DiceExperiment(3, dataclasses.replace(settings, tiles=4, tile=16), DiceConfig(seeds=4, batch=8)),
+        "accel": UEDExperiment(teacher=TeacherConfig("accel", replay=0.8, buffer=BufferConfig(capacity=16, fill=0.5)), **mazes(settings)),
+        "lanes": UEDExperiment(
+            teacher=TeacherConfig("plr", lanes=True, robust=False, buffer=BufferConfig(capacity=16, fill=0.5)), **mazes(settings)
+        ),
+        "sfl": UEDExperiment(teacher=TeacherConfig("sfl", sweep=2, keep=8, period=3), **mazes(settings)),
+        "paired": UEDExperiment(teacher=TeacherConfig("paired"), builder=NetworkConfig((16,)), **mazes(settings)),
+        "repaired": UEDExperiment(
+            teacher=TeacherConfig("repaired", buffer=BufferConfig(capacity=16, fill=0.5)), builder=NetworkConfig((16,)), **mazes(settings)
+        ),
         "exact": ExactExperiment(3, dataclasses.replace(settings, tiles=0), ExactConfig(games=20)),
     }[kind]
 

@@ -9,7 +9,7 @@ from scipy import stats
 
 from interplay.envs.core import UsageError
 from interplay.envs.maze_generators import GENERATORS, generate
-from interplay.envs.maze_levels import check, join, pick
+from interplay.envs.maze_levels import Mazes, check, join, pick
 
 LUCK = 1e-4  # seeds are fixed; below this p-value the numbers are not random
 KINDS = [
@@ -49,6 +49,11 @@ def reached(walls: np.ndarray) -> set[tuple[int, int]]:
                 seen.add(to)
                 todo.append(to)
     return seen
+
+
+def ranks(mazes: Mazes, cells: np.ndarray) -> list[int]:
+    """Which of its maze's free cells each of `cells` `[K]` is."""
+    return [int((~walls.reshape(-1)[:cell]).sum()) for walls, cell in zip(mazes.walls, cells, strict=True)]
 
 
 def occupied(draws: int, cells: int) -> np.ndarray:
@@ -124,6 +129,9 @@ def test_uniform_draws_the_number_of_walls():
     number = generate("uniform", 3, 30_000, 5, walls=5).walls.sum((1, 2))
     law = np.mean([occupied(draws, 9) for draws in range(6)], 0)
     assert agrees(Counter(number.tolist()), {w: law[w] for w in range(6)})
+    cells = generate("uniform", 3, 30_000, 5, walls=2).walls.reshape(-1, 9)  # the number and the places are independent
+    law = {(): 1 / 3} | {(c,): (1 / 9 + 1 / 81) / 3 for c in range(9)} | {c: 2 / 243 for c in itertools.combinations(range(9), 2)}
+    assert agrees(Counter(tuple(np.nonzero(row)[0].tolist()) for row in cells), law)
 
 
 @pytest.mark.parametrize("size, count", [(3, 50), (5, 50), (13, 50), (101, 2)])
@@ -169,9 +177,17 @@ def test_perfect_starts_and_goals():
     assert agrees(Counter(mazes.heading.tolist()), even(range(4)))
     other = generate("perfect", 7, 12_000, 8)
     assert np.array_equal(other.walls, mazes.walls)
-    rank = lambda cell: [int((~w.reshape(-1)[:c]).sum()) for w, c in zip(other.walls, cell, strict=True)]
-    seen = Counter(zip(rank(other.start), rank(other.goal), strict=True))  # among the 31 free cells
+    seen = Counter(zip(ranks(other, other.start), ranks(other, other.goal), strict=True))  # among the 31 free cells
     assert agrees(seen, even(itertools.permutations(range(31), 2)))
+
+
+@pytest.mark.parametrize("name, size, free, layouts", [("perfect", 3, 7, 4), ("four-rooms", 3, 8, 1), ("four-rooms", 5, 20, 16)])
+def test_places_do_not_depend_on_the_walls(name, size, free, layouts):
+    mazes = generate(name, size, 30_000, 12)
+    walls = [w.tobytes() for w in mazes.walls]
+    assert len(set(walls)) == layouts
+    for x, count in ((ranks(mazes, mazes.start), free), (ranks(mazes, mazes.goal), free), (mazes.heading.tolist(), 4)):
+        assert agrees(Counter(zip(walls, x, strict=True)), even(itertools.product(set(walls), range(count))))
 
 
 def test_four_rooms():
@@ -184,8 +200,6 @@ def test_four_rooms():
     assert agrees(doors, even(tuple(sorted(d)) for d in itertools.product(*halves)))
     mazes = generate("four-rooms", 17, 200, 9)
     assert all(w.sum() == 29 and len(reached(w)) == 17 * 17 - 29 for w in mazes.walls)
-    assert agrees(Counter(mazes.heading.tolist()), even(range(4)))
-    assert len(set(mazes.start.tolist())) > 100 and len(set(mazes.goal.tolist())) > 100
 
 
 def crossing_law(size: int, count: int) -> dict[bytes, float]:

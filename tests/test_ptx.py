@@ -24,6 +24,8 @@ CASES = {
     "matrix 2x3": ("matrix", {"payoff": [[[0, 1, 2], [3, 4, 5]]] * 2}),  # asks `legal` every step
     "coin, own view": ("coin", {"size": 5, "egocentric": True}),
     "hanabi of five": ("hanabi", {"players": 5}),
+    "maze 101x101": ("maze", {"size": 101, "actions": 3}),
+    "fruit in the last of eight rooms": ("fruit", {"rooms": 8}),
 }
 
 

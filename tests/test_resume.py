@@ -15,6 +15,7 @@ from runs import experiment, train
 
 from interplay.cluster import checkpoint
 from interplay.cluster.record import RunFolder
+from interplay.cluster.run import train as train_folder
 from interplay.cluster.runner import LocalRunner, RunState
 from interplay.envs.core import UsageError
 
@@ -33,7 +34,11 @@ def cut_back(path, number):
             shutil.rmtree(path / "checkpoints" / f"{n:08d}")
 
 
-@pytest.mark.parametrize("kind", ["coin", "gru", "turns", "replay", "sad", "obl", "central", "mfos-self", "mfos-sampled", "dice", "exact"])
+KINDS = ["coin", "gru", "turns", "replay", "sad", "obl", "central", "mfos-self", "mfos-sampled", "dice", "exact"]
+KINDS += ["accel", "lanes", "sfl", "repaired"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_resumed_is_unbroken(tmp_path, kind):
     whole, _, rows = train(tmp_path / "run", experiment(kind))
     stages = experiment(kind).stages
@@ -101,6 +106,22 @@ def test_damaged_checkpoints_are_refused(tmp_path):
     (path / "tiles.safetensors").unlink()
     with pytest.raises(UsageError, match="damaged"):
         checkpoint.load(tmp_path / "run" / "checkpoints")
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path):
+    """A buffer of levels cut short is refused, the older one is used, and the run ends as if nothing had happened."""
+    made = experiment("accel")
+    whole, _, _ = train(tmp_path / "whole", made)
+    train(tmp_path / "run", dataclasses.replace(made, run=dataclasses.replace(made.run, updates=6)))
+    place = tmp_path / "run" / "checkpoints"
+    path = place / "00000006" / "meta.safetensors"
+    path.write_bytes(path.read_bytes()[:-40])
+    events = []
+    folder = RunFolder(tmp_path / "run", "test", made)
+    train_folder(folder, LocalRunner(made), {}, lambda row: events.append(row.get("event")))
+    assert checkpoint.digest(checkpoint.load(place)) == whole
+    assert [e for e in events if e] == [e for e in events if e and "damaged" in e and "going on from checkpoint 3" in e] != []
+    assert checkpoint.numbers(place) == [0, 3, 6, 7] and (place / ".00000006.damaged").is_dir()
 
 
 def test_a_partial_checkpoint_is_invisible(tmp_path, monkeypatch):

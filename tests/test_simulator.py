@@ -28,6 +28,8 @@ CASES = {
     "lever 300": ("lever", {"pays": np.linspace(-1, 1, 300), "rounds": 3, "players": 3}),
     "hanabi of five, permuted": ("hanabi", {"players": 5, "permute": True, "random_start_player": True, "max_life_tokens": 1}),
     "mini-hanabi, minus one": ("mini-hanabi", {"bomb": "minus-one", "max_life_tokens": 1}),
+    "maze 101x101": ("maze", {"size": 101, "rounds": 17}),
+    "fruit in the last of eight rooms": ("fruit", {"rooms": 8, "rounds": 17, "actions": 7}),
 }
 BLOCK = (1, WORLDS + 1)  # a thread too many: kernels have to leave it idle
 
@@ -45,8 +47,12 @@ def throws(case):
 
 
 def edits(batch, worlds, step):
-    """Every tenth step, where a world can be edited: hands that are random, and the one that is held, shifted (done, or refused)."""
-    if hasattr(batch.world.rules, "edit") and step % 10 == 5:
+    """Every tenth step, where a world can be edited, changes that are done or refused: the right fruit; hands that are random, and the one
+    that is held, shifted.
+    """
+    if batch.world.name == "fruit" and step % 10 == 5:
+        yield np.arange(WORLDS) < WORLDS - 1, (np.arange(WORLDS)[:, None] + step // 10) % 3
+    elif hasattr(batch.world.rules, "edit") and step % 10 == 5:
         hand = worlds["hand"][:, step // 10 % 2].astype(np.int64)
         change = np.where(np.arange(WORLDS)[:, None] % 2 == 0, -1, np.roll(hand, 1, axis=1))
         yield np.arange(WORLDS) < WORLDS - 1, np.insert(change, 0, step // 10 % 2, axis=1)
@@ -149,7 +155,7 @@ def test_kernels_equal_the_cpu(case, simulator):
         else:
             ended, steps = ended + fields["terminated"].sum() + fields["truncated"].sum(), steps + 1
     assert steps == STEPS
-    assert any(done) == ("hanabi" in case)
+    assert any(done) == ("hanabi" in case or "fruit" in case)
     assert ended or not CASES[case][1], "no game ended"
 
 

@@ -37,6 +37,7 @@ def test_env_actors_do_not_change_the_weights(cluster, tmp_path, actors):
 
 
 KINDS = ["gru", "shared", "central", "turns", "replay", "sad", "obl", "mfos", "mfos-sampled", "mfos-self", "dice", "exact"]
+KINDS += ["accel", "lanes", "sfl", "paired", "repaired"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -44,6 +45,12 @@ def test_every_method_streams_bit_for_bit(cluster, tmp_path, kind):
     here, _, _ = train(tmp_path / "local", experiment(kind))
     there, _, _ = over_ray(tmp_path / "ray", experiment(kind, env_actors=2))
     assert here == there
+
+
+@pytest.mark.parametrize("actors", [1, 4])
+def test_env_actors_do_not_change_the_levels_that_are_kept(cluster, tmp_path, actors):
+    """Buffers, scores, ages and weights (`checkpoint.digest` has all of them)."""
+    assert train(tmp_path / "local", experiment("accel"))[0] == over_ray(tmp_path / "ray", experiment("accel", env_actors=actors))[0]
 
 
 @pytest.mark.parametrize("staleness", [1, 2])
@@ -58,7 +65,7 @@ def test_stale_rounds_are_reproducible_and_bounded(cluster, tmp_path, staleness)
     assert train(tmp_path / "fresh", experiment("coin"))[0] != here  # staleness does change what is learned
 
 
-@pytest.mark.parametrize("kind", ["gru", "obl"])
+@pytest.mark.parametrize("kind", ["gru", "obl", "accel", "repaired"])
 def test_a_killed_env_actor_plays_the_lost_round_again(cluster, tmp_path, kind):
     killed = []
 
@@ -89,7 +96,7 @@ def test_a_killed_learner_is_restored_from_the_last_checkpoint(cluster, tmp_path
     assert [row["update"] for row in rows] == [row["update"] for row in plain]  # what was learned twice is counted once
 
 
-@pytest.mark.parametrize(("kind", "actor"), [("mfos-self", "meta"), ("replay", "replay"), ("replay", "learner")])
+@pytest.mark.parametrize(("kind", "actor"), [("mfos-self", "meta"), ("accel", "meta"), ("replay", "replay"), ("replay", "learner")])
 def test_a_killed_actor_is_restored_too(cluster, tmp_path, kind, actor):
     events = []
 
