@@ -51,7 +51,7 @@ def common(folders: list[RunFolder]) -> tuple[int, int]:
     for folder in folders:
         made = folder.experiment
         if not isinstance(made, WorldExperiment) or not isinstance(made.player(), NetworkPlayer):
-            raise UsageError(f"{folder.path} is a run of a {type(made).__name__}; allowed are runs in mazes")
+            raise UsageError(f"{folder.path} is a run of a {type(made).__name__}; allowed are runs of PPO in mazes")
         kinds.append(check_maze(made.built(), str(folder.path)))
     if len(set(kinds)) > 1:
         told = "; ".join(f"{folder.path}: size {size}, {rounds} moves" for folder, (size, rounds) in zip(folders, kinds, strict=True))
@@ -84,7 +84,7 @@ def _value(config: Any, path: str) -> Any:
 
 
 def seeds(made: Any) -> int:
-    """Students of a run that count as seeds. Those for whom one teacher builds learn from the same levels: the first, PAIRED's protagonist."""
+    """Students of a run that count as seeds: all; the first, PAIRED's protagonist, where a teacher builds the same levels for all."""
     return 1 if getattr(made, "built_by", False) else made.groups
 
 

@@ -4,6 +4,7 @@ from dataclasses import asdict, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
 from interplay.cluster.experiment import Experiment
+from interplay.cluster.experiment_fruit import FruitExperiment
 from interplay.cluster.experiment_ladder import LadderExperiment
 from interplay.cluster.experiment_obl import OBLExperiment
 from interplay.cluster.experiment_shaping import DiceExperiment, ExactExperiment, MfosExperiment
@@ -11,7 +12,17 @@ from interplay.cluster.experiment_ued import UEDExperiment
 from interplay.cluster.experiment_worlds import PPOExperiment, QExperiment
 from interplay.envs.core import UsageError
 
-KINDS = (PPOExperiment, QExperiment, OBLExperiment, UEDExperiment, LadderExperiment, MfosExperiment, DiceExperiment, ExactExperiment)
+KINDS = (
+    PPOExperiment,
+    QExperiment,
+    OBLExperiment,
+    UEDExperiment,
+    FruitExperiment,
+    LadderExperiment,
+    MfosExperiment,
+    DiceExperiment,
+    ExactExperiment,
+)
 
 
 def to_json(experiment: Experiment) -> dict[str, Any]:

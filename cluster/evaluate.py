@@ -17,7 +17,7 @@ from interplay.cluster import checkpoint
 from interplay.cluster.experiment import Experiment
 from interplay.cluster.record import RunFolder, write
 from interplay.cluster.suite import SuiteConfig
-from interplay.cluster.suite import main as hold
+from interplay.cluster.suite_report import hold
 from interplay.cluster.tiles import TileHost
 from interplay.envs.core import UsageError
 

@@ -94,7 +94,7 @@ def held_out(generator: str, size: int, count: int, **params: Any) -> Mazes:
         some = generate(generator, size, 1024, SEED, at, **params)
         parts.append(pick(some, solvable(some)))
         at, found = at + 1024, found + len(parts[-1].goal)
-        if at - FIRST > 1000 * (count + 100):
+        if at - FIRST > 1000 * count + 10_000:
             raise UsageError(f"{generator} of size {size} with {params}: fewer than one maze in 1000 is solvable; allowed are fewer walls")
     return pick(join(parts), slice(count))
 

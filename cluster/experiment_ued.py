@@ -118,8 +118,9 @@ class UEDExperiment(WorldExperiment):
         if played.value is None or task.levels is None:
             return {}
         stop = played.terminated | played.truncated
+        scale = self.ppo.scale
         target = None if played.target is None else played.target[..., 0]
-        found = measure(played.reward[..., 0], played.value[..., 0], stop, self.ppo.gamma, self.ppo.lam, target)
+        found = measure(played.reward[..., 0], played.value[..., 0] / scale, stop, self.ppo.gamma, self.ppo.lam, target)
         solved = {"student/solved": float(found["solved"].nanmean()), "student/return": float(found["return"].nanmean())}
         told: dict[str, Any] = {"levels": {name: x.cpu().numpy() for name, x in found.items()}} | solved
         if task.options.get("kind") == "build":
@@ -135,7 +136,7 @@ class UEDExperiment(WorldExperiment):
         t, rounds = self.teacher, self.built().default["rounds"]
         if rounds > self.run.turns:
             raise UsageError(f"run.turns is {self.run.turns} with games of up to {rounds} moves; allowed are rounds that hold a whole game")
-        for name in ("sweep", "keep", "period"):
+        for name in ("sweep", "tries", "keep", "period"):
             whole(f"teacher.{name}", getattr(t, name), 1, 2**31 - 1)
         for name, value in (("replay", t.replay), ("share", t.share)):
             if not 0 <= value <= 1:

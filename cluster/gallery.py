@@ -23,7 +23,7 @@ from interplay.learners.teachers import Learnability, Replay, Teacher
 
 LEVELS, COLUMNS = 24, 12
 MOMENTS = (0.1, 0.5, 1.0)  # shares of the training
-WIDTH = 80  # pixels across a level, about
+WIDTH = 104  # pixels across a level, about
 FONT = 15
 FRAME = 700  # milliseconds
 PATIENCE = 50  # draws for each level that is shown

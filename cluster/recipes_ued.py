@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 from interplay.cluster.experiment import RunConfig
+from interplay.cluster.experiment_fruit import FruitExperiment
 from interplay.cluster.experiment_ued import MakerConfig, UEDExperiment
 from interplay.cluster.experiment_worlds import WorldConfig
 from interplay.cluster.recipe import Recipe
-from interplay.learners.level_buffer import BufferConfig
 from interplay.learners.optim import AdamConfig
 from interplay.learners.ppo import PPOConfig
+from interplay.learners.priorities import BufferConfig
 from interplay.learners.teachers import Method, TeacherConfig
 from interplay.policies.grid_network import GridConfig
 from interplay.policies.networks import NetworkConfig
@@ -35,7 +36,7 @@ def _small(teacher: TeacherConfig) -> UEDExperiment:
         ppo=PPOConfig(gamma=0.98, lam=0.95, epochs=3, minibatches=1, entropy=0.01),
         optim=AdamConfig(lr=1e-3, max_norm=0.5),
         maker=MakerConfig(walls=25, edits=5),
-        teacher=replace(teacher, buffer=replace(teacher.buffer, capacity=512), keep=64, sweep=8, period=32),
+        teacher=replace(teacher, buffer=replace(teacher.buffer, capacity=512), keep=64, sweep=8, tries=4, period=32),
         students=5,
     )
 
@@ -55,10 +56,21 @@ def _built_small(method: Method, students: int) -> UEDExperiment:
     return replace(made, run=replace(made.run, tile=64 * students), optim=optim, builder=NetworkConfig(hidden=(64, 64)), students=students)
 
 
+def _fruit() -> FruitExperiment:
+    """One room of 3 x 3 cells; SAMPLR's and PLR's students side by side."""
+    return FruitExperiment(
+        run=RunConfig(updates=300, tiles=1, tile=320, turns=32, checkpoint_every=100, tail=20),
+        network=GridConfig(filters=8, recurrent=16, head=16),
+        ppo=PPOConfig(gamma=0.99, lam=0.95, epochs=4, minibatches=2, entropy=0.02, scale=0.1),
+        optim=AdamConfig(lr=3e-3, max_norm=0.5),
+        teacher=TeacherConfig("plr", "pvl", robust=False, buffer=BufferConfig(capacity=256, temperature=1.0)),
+    )
+
+
 PLR = TeacherConfig("plr", replay=0.5, robust=False)
 ROBUST = TeacherConfig("plr", replay=0.5)
 ACCEL = TeacherConfig("accel", replay=0.8, buffer=BufferConfig(staleness=0.5))
-SFL = TeacherConfig("sfl", sweep=50, keep=1000, period=100)
+SFL = TeacherConfig("sfl", sweep=96, tries=8, keep=1000, period=100)  # 256 worlds: 24,576 levels for 2,048 steps each
 
 PAIRED_PAPER = "Dennis et al. 2020, Emergent Complexity and Zero-shot Transfer"
 DR_PAPER = "Tobin et al. 2017 (domain randomisation); the setting of Dennis et al. 2020"
@@ -131,6 +143,14 @@ UED: dict[str, Recipe] = {
     "maze-paired-small": Recipe("PAIRED in 7 x 7 mazes", PAIRED_PAPER, "", "5 minutes", _built_small("paired", students=2)),
     "maze-repaired-small": Recipe("REPAIRED in 7 x 7 mazes", ROBUST_PAPER, "", "5 minutes", _built_small("repaired", students=2)),
     "maze-minimax-small": Recipe("a minimax adversary in 7 x 7 mazes", PAIRED_PAPER, "", "5 minutes", _built_small("minimax", students=1)),
+    "fruit-samplr": Recipe(
+        "SAMPLR against PLR, ten students each, in fruit choices that a curriculum biases: who eats what is best in truth?",
+        "Jiang et al. 2022, Grounding Aleatoric Uncertainty for Unsupervised Environment Design",
+        "SAMPLR's eat the banana (.7 x 3 < .3 x 10), PLR's the apple that pays in 98 of 100 of their levels",
+        "2 minutes",
+        _fruit(),
+        {"optimal_rate/samplr": 1.0, "optimal_rate/plr": 0.0},
+    ),
     "maze-dr-small": Recipe("students in random 7 x 7 mazes", DR_PAPER, "", "5 minutes", _small(TeacherConfig("dr"))),
     "maze-plr-small": Recipe("prioritised level replay in 7 x 7 mazes", PLR_PAPER, "", "5 minutes", _small(PLR)),
     "maze-plr-robust-small": Recipe("robust prioritised level replay in 7 x 7 mazes", ROBUST_PAPER, "", "5 minutes", _small(ROBUST)),

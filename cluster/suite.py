@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import Progress
 
 from interplay.cluster.candidates import Candidate, common, crowd, effort, methods, students
 from interplay.cluster.exams import PROTOCOLS, SUITES, Exam, held_out, sit
 from interplay.cluster.experiment import threads
-from interplay.cluster.record import RunFolder, write
+from interplay.cluster.record import RunFolder
 from interplay.envs.core import UsageError, did_you_mean, whole
 from interplay.envs.maze_paths import lengths
 from interplay.learners.aggregates import cvar
@@ -90,33 +88,6 @@ class Results:
         """Mean solve rates over the worst mazes `[seeds, ALPHAS]`: chosen by the first pass, scored on the second."""
         mine = [k for k, c in enumerate(self.candidates) if c.method == method]
         return np.stack([cvar(self.passes[0, k], self.passes[1, k], ALPHAS) for k in mine])
-
-
-def main(name: str, runs: Sequence[Path], seed: int, config: SuiteConfig) -> None:
-    """Hold the exams; prints tables, writes `scores.parquet`, `worst.parquet`, `suite.json` and pictures."""
-    from interplay.cluster import suite_report
-
-    out = runs[0] / "suite" if config.out is None else config.out
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is there already and not empty; nothing was written. Allowed is a new folder: --out DIR")
-    found = examine(name, runs, seed, config)
-    out.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(found.rows), out / "scores.parquet")
-    if found.passes.size:
-        pq.write_table(pa.Table.from_pylist(list(levels(found))), out / "worst.parquet")
-    write(out / "suite.json", suite_report.summary(found))
-    for table in suite_report.tables(found):
-        Console().print(table)
-    for path in suite_report.pictures(found, out):
-        print(path)
-    print(out)
-
-
-def levels(found: Results) -> Any:
-    """The rows of `worst.parquet`: a candidate's solve rates of every random maze."""
-    for k, candidate in enumerate(found.candidates):
-        for level, (first, second) in enumerate(found.passes[:, k].T.tolist()):
-            yield candidate.about | {"level": level, "first_pass": first, "second_pass": second}
 
 
 def examine(name: str, runs: Sequence[Path], seed: int, config: SuiteConfig) -> Results:

@@ -1,17 +1,49 @@
-"""What a suite's results come to: aggregates with intervals as data and as tables, and pictures of them."""
+"""What a suite's results come to: aggregates with intervals as data, as tables and as pictures, written into a folder."""
 
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from interplay.cluster import suite_plots
-from interplay.cluster.suite import ALPHAS, Results
+from interplay.cluster.record import write
+from interplay.cluster.suite import ALPHAS, Results, SuiteConfig, examine
+from interplay.envs.core import UsageError
 from interplay.learners.aggregates import improvement, interval, iqm, mean, median, optimality_gap, per_seed_range
 
 LEVEL = 0.95  # of intervals
+
+
+def hold(name: str, runs: Sequence[Path], seed: int, config: SuiteConfig) -> None:
+    """Hold the exams; prints tables, writes `scores.parquet`, `worst.parquet`, `suite.json` and pictures."""
+    out = runs[0] / "suite" if config.out is None else config.out
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is there already and not empty; nothing was written. Allowed is a new folder: --out DIR")
+    found = examine(name, runs, seed, config)
+    out.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(found.rows), out / "scores.parquet")
+    if found.passes.size:
+        pq.write_table(pa.Table.from_pylist(list(levels(found))), out / "worst.parquet")
+    write(out / "suite.json", summary(found))
+    for table in tables(found):
+        Console().print(table)
+    for path in pictures(found, out):
+        print(path)
+    print(out)
+
+
+def levels(found: Results) -> Iterator[dict[str, Any]]:
+    """The rows of `worst.parquet`: a candidate's solve rates of every random maze."""
+    for k, candidate in enumerate(found.candidates):
+        for level, (first, second) in enumerate(found.passes[:, k].T.tolist()):
+            yield candidate.about | {"level": level, "first_pass": first, "second_pass": second}
 
 
 def spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -62,8 +94,8 @@ def tables(found: Results) -> list[Table]:
     methods, told = found.methods, data["methods"]
     made = Table(title=f"solve rates, mean ± standard error over seeds; size {found.about['size']}, seed {found.about['seed']}")
     for column in ("", *methods):
-        made.add_column(column)
-    line = lambda name, cell: made.add_row(name, *(cell(told[m]) for m in methods))
+        made.add_column(escape(column))
+    line = lambda name, cell: made.add_row(escape(name), *(escape(cell(told[m])) for m in methods))
     for exam in found.exams:
         line(exam.key, lambda x, key=exam.key: _cell(x["exams"][key]))
     made.add_section()
@@ -81,7 +113,7 @@ def tables(found: Results) -> list[Table]:
     line("seeds", lambda x: str(x["seeds"]))
     line("env steps a seed", lambda x: f"{x['effort']['env_steps']:,.0f}")
     line("student updates", lambda x: f"{x['effort']['updates']:,.0f}")
-    line("seconds a run", lambda x: f"{x['effort']['wall_clock_s']:,.0f}")
+    line("wall clock a run [s]", lambda x: f"{x['effort']['wall_clock_s']:,.0f}")
     return [made, *(_better(p, data["improvement"][p or "all"]) for p in found.protocols if len(methods) > 1)]
 
 
@@ -89,9 +121,9 @@ def _better(protocol: str, chances: dict[str, dict[str, float]]) -> Table:
     """Rows against columns."""
     made = Table(title=f"probability that a seed of the row beats one of the column{f', at {protocol} moves' if protocol else ''}")
     for column in ("", *chances):
-        made.add_column(column)
+        made.add_column(escape(column))
     for a, row in chances.items():
-        made.add_row(a, *("" if a == b else f"{row[b]:.2f}" for b in chances))
+        made.add_row(escape(a), *("" if a == b else f"{row[b]:.2f}" for b in chances))
     return made
 
 

@@ -74,6 +74,13 @@ def world(rooms: int = 1, room: int = 3, rounds: int = 0, actions: int = 3, appl
     )
 
 
+def truths(world: World, levels: Any) -> np.ndarray:
+    """Which fruit is right in levels `[K, level bytes]`, `[K]` int64."""
+    rows = np.zeros((len(levels), world.record.itemsize), np.uint8)
+    rows[:, : world.level_bytes] = levels.numpy()
+    return rows.view(world.record).reshape(len(rows))["truth"].astype(np.int64)
+
+
 def building(rooms: int, room: int, doors: np.ndarray) -> np.ndarray:
     """Walls `[K, n, n]` bool, [row, column], of rooms in a row whose doors `[K, rooms - 1]` are in these rows."""
     n = rooms * (room + 1) - 1

@@ -21,7 +21,7 @@ def plane_bytes(side: int) -> int:
 
 def pack_planes(cells: np.ndarray) -> np.ndarray:
     """Planes `[K, side, side]` of truths as bits `[K, bytes]` uint8, lowest first."""
-    return np.packbits(cells.reshape(len(cells), -1), axis=1, bitorder="little")
+    return np.packbits(cells.reshape(len(cells), cells.shape[1] * cells.shape[2]), axis=1, bitorder="little")
 
 
 def unpack_planes(packed: np.ndarray, side: int) -> np.ndarray:

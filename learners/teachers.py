@@ -16,8 +16,9 @@ from torch import Tensor
 from interplay.envs import dice, streams
 from interplay.envs.core import UsageError
 from interplay.learners.core import Task
-from interplay.learners.level_buffer import BufferConfig, LevelBuffer
+from interplay.learners.level_buffer import LevelBuffer
 from interplay.learners.level_scores import Score, score
+from interplay.learners.priorities import BufferConfig
 
 Method = Literal["dr", "plr", "accel", "sfl", "paired", "minimax", "repaired"]
 
@@ -48,8 +49,9 @@ class TeacherConfig:
         robust: students learn from replayed levels only (PLR-perp, robust PLR).
         lanes: tiles are divided between the kinds, all of which are played every round (parallel PLR and ACCEL, Jiang et al. 2023).
         buffer: the levels that are kept.
-        sweep, keep, period, share: "sfl": every `period` rounds of learning, `sweep` rounds look at fresh levels; the `keep` most
-            learnable are played until the next time, by that share of the worlds, the rest plays fresh ones.
+        sweep, tries, keep, period, share: "sfl": every `period` rounds of learning, `sweep` batches of fresh levels are looked at, each
+            for `tries` rounds; the `keep` most learnable are played until the next time, by that share of the worlds, the rest plays
+            fresh ones.
     """
 
     method: Method = "dr"
@@ -59,6 +61,7 @@ class TeacherConfig:
     lanes: bool = False
     buffer: BufferConfig = field(default_factory=BufferConfig)
     sweep: int = 4
+    tries: int = 4
     keep: int = 1000
     period: int = 100
     share: float = 0.5
@@ -261,17 +264,21 @@ class Learnability(Teacher):
     def __init__(self, config: TeacherConfig, maker: Maker, width: int, students: int = 1, seed: int = 0) -> None:
         super().__init__(config, maker, width, students, seed)
         self.kept = [torch.zeros(0) for _ in range(students)]  # levels `[keep, bytes]`
-        self.tried = [dict[str, Tensor]() for _ in range(students)]  # since the last choice: levels, learnability
+        self.batch: Tensor | None = None  # `[tiles, width, bytes]`, swept at present
+        self.heard = 0  # rounds of this sweep that have been told
+        self.tried = dict[str, Tensor]()  # in this sweep: `[S, levels, ...]` levels, episodes, and how many of them were solved
 
     @property
     def phase(self) -> int:
         """Rounds since the sweep began."""
-        return (self.asked - 1) % (self.config.sweep + self.config.period)
+        return (self.asked - 1) % (self.config.sweep * self.config.tries + self.config.period)
 
     def choose(self, n: int) -> list[Task]:
         """Sweep, then learn."""
-        if self.phase < self.config.sweep:
-            return self.tasks("sweep", self.fresh(n), learn=False)
+        if self.phase < self.config.sweep * self.config.tries:
+            if self.phase % self.config.tries == 0 or self.batch is None:
+                self.batch = self.fresh(n)
+            return self.tasks("sweep", self.batch, learn=False)
         seats = Seats(n, self.width, self.students)
         levels = seats.gather(self.fresh(n))
         count = round(seats.each * self.config.share)
@@ -285,14 +292,19 @@ class Learnability(Teacher):
         """After a sweep's last round, keep the most learnable (of equals, the earlier)."""
         if kind != "sweep":
             return
-        marks = score("learnability", found, found["best"]).nan_to_num(-1.0)
-        for s in range(self.students):
-            before = self.tried[s]
-            tried = {"levels": levels[s], "score": marks[s]}
-            self.tried[s] = {name: torch.cat([before[name], x]) if before else x for name, x in tried.items()}
-            if len(self.tried[s]["levels"]) == self.config.sweep * levels.shape[1]:
-                order = torch.argsort(self.tried[s]["score"], descending=True, stable=True)
-                self.kept[s], self.tried[s] = self.tried[s]["levels"][order[: self.config.keep]], {}
+        solved = (found["solved"] * found["episodes"]).nan_to_num(0.0)
+        heard = {"levels": levels, "episodes": found["episodes"], "solved": solved}
+        if self.heard % self.config.tries == 0:
+            self.tried = {name: torch.cat([self.tried[name], x], 1) if self.heard else x for name, x in heard.items()}
+        else:
+            for name in ("episodes", "solved"):
+                self.tried[name][:, -levels.shape[1] :] += heard[name]
+        self.heard += 1
+        if self.heard == self.config.sweep * self.config.tries:
+            marks = score("learnability", {"solved": self.tried["solved"] / self.tried["episodes"]}, solved).nan_to_num(-1.0)
+            order = torch.argsort(marks, 1, descending=True, stable=True)[:, : self.config.keep]
+            self.kept = [self.tried["levels"][s, order[s]] for s in range(self.students)]
+            self.heard, self.tried = 0, {}
 
     def report(self) -> dict[str, float]:
         """How many are kept."""
@@ -300,12 +312,12 @@ class Learnability(Teacher):
 
     def state_dict(self) -> dict[str, Any]:
         """Counters, what is kept, what was tried."""
-        return super().state_dict() | {"kept": list(self.kept), "tried": [dict(x) for x in self.tried]}
+        return super().state_dict() | {"kept": list(self.kept), "tried": dict(self.tried), "heard": self.heard, "batch": self.batch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on."""
         super().load_state_dict(state)
-        self.kept, self.tried = list(state["kept"]), [dict(x) for x in state["tried"]]
+        self.kept, self.tried, self.heard, self.batch = list(state["kept"]), dict(state["tried"]), int(state["heard"]), state["batch"]
 
 
 def teacher(config: TeacherConfig, maker: Maker, width: int, students: int = 1, seed: int = 0) -> Teacher:

@@ -31,11 +31,16 @@ class GroundedPlayer(NetworkPlayer):
         gamma: discount.
         posterior: draws the hidden facts.
         grounded: `[S]` bool, which groups imagine.
+        draws: worlds that are imagined for a move; their mean is the target (the paper's is one).
+        scale: the critics' values are of rewards multiplied by this; targets are not.
     """
 
-    def __init__(self, network: GridNetwork, groups: int, gamma: float, posterior: Posterior, grounded: Tensor) -> None:
+    def __init__(
+        self, network: GridNetwork, groups: int, gamma: float, posterior: Posterior, grounded: Tensor, draws: int = 1, scale: float = 1.0
+    ) -> None:
         super().__init__(network, False, groups=groups)
-        self.gamma, self.posterior, self.grounded = gamma, posterior, grounded
+        self.gamma, self.posterior, self.grounded, self.draws = gamma, posterior, grounded, draws
+        self.scale = scale
         self.room: Batch | None = None
 
     @torch.no_grad()
@@ -51,13 +56,19 @@ class GroundedPlayer(NetworkPlayer):
         assert isinstance(env, Batch)
         if self.room is None or self.room.n != env.n:
             self.room = Batch(env.world, env.n, env.seed, device=env.device)
-        unit = streams.units(env.seed, dice.BELIEF, env.first, draw, (env.n, 1), env.device)
+        unit = streams.units(env.seed, dice.BELIEF, env.first, draw, (env.n, self.draws), env.device)
+        worth = torch.stack([self._once(env, self.room, action, after, unit[:, k : k + 1], draw, k) for k in range(self.draws)])
+        imagines = self.grounded.to(env.device).repeat_interleave(env.n // self.groups)
+        return worth.mean(0).masked_fill(~imagines.unsqueeze(1), torch.nan)
+
+    def _once(self, env: Batch, room: Batch, action: Tensor, after: Tensor, unit: Tensor, draw: int, k: int) -> Tensor:
+        """What follows in world k that is imagined for each, `[N, A]`; NaN where the facts could not be changed."""
         key = streams.key_of(env.seed, dice.IMAGINE)
-        self.room.stand(env.memory, torch.full((env.n,), int(dice.philox(key, draw, 0)), device=env.device))
-        valid = self.room.edit(torch.ones(env.n, dtype=torch.bool, device=env.device), self.posterior(env, unit))
-        out = self.room.step(action)
+        room.stand(env.memory, torch.full((env.n,), int(dice.philox(key, draw, k)), device=env.device))
+        valid = room.edit(torch.ones(env.n, dtype=torch.bool, device=env.device), self.posterior(env, unit))
+        out = room.step(action)
         lay = lambda x: fold(x.unsqueeze(0), self.groups, False)
-        value = self._seats(self.network.play(lay(out.obs), lay(out.obs), lay(after).squeeze(1))[1].unsqueeze(-1), env).squeeze(-1)  # type: ignore[union-attr]
-        target = out.reward + self.gamma * value * ~out.terminated.unsqueeze(1)
-        imagines = self.grounded.to(env.device).repeat_interleave(env.n // self.groups) & valid
-        return target.masked_fill(~imagines.unsqueeze(1), torch.nan)
+        value = self.network.play(lay(out.obs), lay(out.obs), lay(after).squeeze(1))[1]
+        assert value is not None
+        following = self._seats(value.unsqueeze(-1), env).squeeze(-1) / self.scale * ~out.terminated.unsqueeze(1)
+        return (out.reward + self.gamma * following).masked_fill(~valid.unsqueeze(1), torch.nan)

@@ -13,10 +13,10 @@ from interplay.cluster.record import RunFolder
 from interplay.cluster.runner import LocalRunner
 from interplay.learners.dice import DiceConfig
 from interplay.learners.exact import ExactConfig
-from interplay.learners.level_buffer import BufferConfig
 from interplay.learners.levels import LevelsConfig
 from interplay.learners.metagame import MetaGameConfig
 from interplay.learners.ppo import PPOConfig
+from interplay.learners.priorities import BufferConfig
 from interplay.learners.q_learning import QConfig
 from interplay.learners.teachers import TeacherConfig
 from interplay.policies.grid_network import GridConfig
@@ -78,7 +78,7 @@ def experiment(kind, **changes):
         "lanes": UEDExperiment(
             teacher=TeacherConfig("plr", lanes=True, robust=False, buffer=BufferConfig(capacity=16, fill=0.5)), **mazes(settings)
         ),
-        "sfl": UEDExperiment(teacher=TeacherConfig("sfl", sweep=2, keep=8, period=3), **mazes(settings)),
+        "sfl": UEDExperiment(teacher=TeacherConfig("sfl", sweep=2, tries=1, keep=8, period=3), **mazes(settings)),
         "paired": UEDExperiment(teacher=TeacherConfig("paired"), builder=NetworkConfig((16,)), **mazes(settings)),
         "repaired": UEDExperiment(
             teacher=TeacherConfig("repaired", buffer=BufferConfig(capacity=16, fill=0.5)), builder=NetworkConfig((16,)), **mazes(settings)

@@ -1,5 +1,6 @@
 """Stochastic Fruit Choice against slow Python on complex numbers; its secret; its levels; what is best to eat."""
 
+import itertools
 from collections import Counter, deque
 
 import numpy as np
@@ -166,9 +167,11 @@ def test_levels_can_be_played_to_either_fruit(rooms, room):
 
 
 def test_draws_are_as_probable_as_they_should_be():
-    """Truth, heading, start, doors and pairs of fruits by chi-square; the truth also given where the fruits lie."""
+    """Truth, heading, start, doors and pairs of fruits by chi-square; and that each is independent of each."""
     game, count = world("fruit", rooms=3, room=2), 20_000
-    rows = records(game, FruitMaker(game, 0.3, seed=5).draw(1000, count))
+    levels = FruitMaker(game, 0.3, seed=5).draw(1000, count)
+    rows = records(game, levels)
+    np.testing.assert_array_equal(fruit.truths(game, levels), rows["truth"])
     side = int(rows["side"][0])
     even = lambda values, ways: stats.chisquare(np.bincount(values, minlength=ways)).pvalue > LUCK and len(np.bincount(values)) == ways
     number = lambda name: np.array([(cell // side - 3) * 2 + cell % side % 3 for cell in rows[name].astype(int)])
@@ -182,8 +185,10 @@ def test_draws_are_as_probable_as_they_should_be():
     assert not ((apple == behind) | (banana == behind) | (apple == banana)).any()
     pairs = Counter(zip(doors[:, 1], apple, banana, strict=True))
     assert len(pairs) == 12 and stats.chisquare(list(pairs.values())).pvalue > LUCK
-    table = np.array([[((apple == a) & (rows["truth"] == t)).sum() for a in range(4)] for t in range(2)])
-    assert stats.chi2_contingency(table).pvalue > LUCK
+    # nothing that can be seen tells what is right, or what else there is
+    fruits = (apple - behind) % 4 * 4 + (banana - behind) % 4  # counted from the door
+    for one, two in itertools.combinations([rows["truth"], rows["heading"], number("start"), doors @ [1, 2], fruits], 2):
+        assert stats.chi2_contingency(stats.contingency.crosstab(one, two).count).pvalue > LUCK
     for bias in (0.0, 1.0):
         assert set(records(game, FruitMaker(game, bias).draw(0, 500))["truth"]) == {1 - bias}
 

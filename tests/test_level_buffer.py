@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from interplay.envs.core import UsageError
-from interplay.learners.level_buffer import BufferConfig, LevelBuffer, draw
+from interplay.learners.level_buffer import LevelBuffer
+from interplay.learners.priorities import BufferConfig, draw
 
 META, THROW, WIDTH = 5, 2**31 - 1, 2
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from interplay.envs import UsageError, World, hanabi, make, names, world
+from interplay.envs import UsageError, World, fruit, hanabi, make, maze, names, world
 from interplay.envs.matrix import CLASSICS, payoff_table
 
 LUCK = 1e-4  # smallest p-value a fair die may show; seeds are fixed, so a test that passes once passes always
@@ -208,7 +208,7 @@ def test_rules(case):
 
 
 def test_every_registered_world_has_a_reference():
-    elsewhere = {name for name in names() if world(name).rules is hanabi}  # OpenSpiel's Hanabi: test_hanabi
+    elsewhere = {name for name in names() if world(name).rules in (hanabi, maze, fruit)}  # test_hanabi, test_maze, test_fruit
     assert {name for name, *_ in CASES.values()} | set(CLASSICS) | elsewhere == set(names())
 
 
@@ -363,7 +363,11 @@ def test_the_level_is_the_prefix_that_reset_leaves_alone():
 
 NAN = float("nan")
 MISTAKES = [
-    ("ipdd", {}, "world 'ipdd' is unknown; did you mean 'ipd'? Known: chicken, coin, hanabi, hanabi-small, hanabi-very-small, imp, ipd"),
+    (
+        "ipdd",
+        {},
+        "world 'ipdd' is unknown; did you mean 'ipd'? Known: chicken, coin, fruit, hanabi, hanabi-small, hanabi-very-small, imp",
+    ),
     ("zzz", {}, "world 'zzz' is unknown. Known: chicken, coin"),
     ("coin", {"sise": 5}, "world 'coin' has no parameter 'sise'; did you mean 'size'? Known: egocentric, rounds, size"),
     ("ipd", {"game": "imp"}, "world 'ipd' has no parameter 'game'"),
