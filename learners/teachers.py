@@ -302,7 +302,7 @@ class Learnability(Teacher):
         self.heard += 1
         if self.heard == self.config.sweep * self.config.tries:
             marks = score("learnability", {"solved": self.tried["solved"] / self.tried["episodes"]}, solved).nan_to_num(-1.0)
-            order = torch.argsort(marks, 1, descending=True, stable=True)[:, : self.config.keep]
+            order = torch.argsort(marks, dim=1, descending=True, stable=True)[:, : self.config.keep]
             self.kept = [self.tried["levels"][s, order[s]] for s in range(self.students)]
             self.heard, self.tried = 0, {}
 
