@@ -1,6 +1,7 @@
-"""`python -m interplay.cluster.bench_share RECIPE`: where the time of training goes, in this process.
+"""`python -m interplay.cluster.bench_share RECIPE [flags]`: where the time of training goes, in this process.
 
-The world's share is what the engine takes (rules, observations, resets), the policy's the rest of acting, the learner's the rest.
+The world's share is what the engine takes (rules, observations, resets), the policy's the rest of acting; the teacher's is that of the
+meta-learner, who decides what is played; the learner's is the rest.
 """
 
 import sys
@@ -13,6 +14,7 @@ from interplay.cluster.experiment import Experiment, threads
 from interplay.cluster.recipes import recipe
 from interplay.cluster.runner import LocalRunner
 from interplay.cluster.tiles import Played
+from interplay.cluster.training import parse
 
 
 class Clock:
@@ -45,28 +47,40 @@ def measure(experiment: Experiment, updates: int, warm: int = 3) -> dict[str, fl
     runner = LocalRunner(experiment)
     runner.restore(None)
     assert runner.host is not None
-    clocks = {name: Clock(experiment.run.device) for name in ("world", "act", "learn")}
+    clocks = {name: Clock(experiment.run.device) for name in ("world", "act", "learn", "teacher")}
     for env in runner.host.envs:
-        env.step = clocks["world"].wrap(env.step)  # type: ignore[method-assign]
+        for verb in ("step", "set_level"):
+            if hasattr(env, verb):
+                setattr(env, verb, clocks["world"].wrap(getattr(env, verb)))
     play, learn = clocks["act"].wrap(runner.play), clocks["learn"].wrap(runner.learn)
-    learned = 0
-    number = 0
+    ask, tell = clocks["teacher"].wrap(runner.ask), clocks["teacher"].wrap(runner.tell)
+    learned = number = start = 0
     while learned < updates + warm:
-        tasks = runner.ask()
+        tasks = ask()
         played: Played = play(number, number, tasks)
         metrics, outcomes = learn(number, played)
-        runner.tell(tasks, outcomes)
+        tell(tasks, outcomes)
         number += 1
         learned += "q/loss" in metrics or "ppo/entropy" in metrics
         if learned <= warm:
+            start = number
             for clock in clocks.values():
                 clock.seconds = 0.0
-    total = clocks["act"].seconds + clocks["learn"].seconds
+    total = sum(clocks[name].seconds for name in ("act", "learn", "teacher"))
     world = clocks["world"].seconds
-    return {"world": world / total, "policy": (clocks["act"].seconds - world) / total, "learner": clocks["learn"].seconds / total}
+    shares = {
+        "world": world,
+        "policy": clocks["act"].seconds - world,
+        "learner": clocks["learn"].seconds,
+        "teacher": clocks["teacher"].seconds,
+    }
+    steps = (number - start) * experiment.worlds * experiment.run.turns
+    return {name: seconds / total for name, seconds in shares.items()} | {"steps/s": steps / total}
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        shares = measure(recipe(name).experiment, 10)
-        print(f"{name:24}" + "  ".join(f"{part} {100 * share:5.1f} %" for part, share in shares.items()))
+    name, *flags = sys.argv[1:]
+    about = recipe(name)
+    shares = measure(parse(name, about.experiment, flags, about)[1], 10)
+    speed = shares.pop("steps/s")
+    print(f"{name:24}" + "  ".join(f"{part} {100 * share:5.2f} %" for part, share in shares.items()) + f"  {speed:,.0f} env steps/s")

@@ -154,6 +154,12 @@ UED: dict[str, Recipe] = {
     "maze-dr-small": Recipe("students in random 7 x 7 mazes", DR_PAPER, "", "5 minutes", _small(TeacherConfig("dr"))),
     "maze-plr-small": Recipe("prioritised level replay in 7 x 7 mazes", PLR_PAPER, "", "5 minutes", _small(PLR)),
     "maze-plr-robust-small": Recipe("robust prioritised level replay in 7 x 7 mazes", ROBUST_PAPER, "", "5 minutes", _small(ROBUST)),
-    "maze-accel-small": Recipe("ACCEL in 7 x 7 mazes", ACCEL_PAPER, "", "5 minutes", _small(ACCEL)),
+    "maze-accel-small": Recipe(
+        "ACCEL in 7 x 7 mazes, from empty ones on",
+        ACCEL_PAPER,
+        "",
+        "5 minutes",
+        replace(_small(ACCEL), maker=MakerConfig("empty", walls=0, edits=5)),
+    ),
     "maze-sfl-small": Recipe("sampling for learnability in 7 x 7 mazes", SFL_PAPER, "", "5 minutes", _small(SFL)),
 }

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from interplay.envs import dice, streams
-from interplay.envs.core import UsageError
+from interplay.envs.core import UsageError, did_you_mean
 from interplay.learners.core import Task
 from interplay.learners.level_buffer import LevelBuffer
-from interplay.learners.level_scores import Score, score
+from interplay.learners.level_scores import SCORES, Score, score
 from interplay.learners.priorities import BufferConfig
 
 Method = Literal["dr", "plr", "accel", "sfl", "paired", "minimax", "repaired"]
@@ -178,6 +178,8 @@ class Replay(Teacher):
 
     def __init__(self, config: TeacherConfig, maker: Maker, width: int, students: int = 1, seed: int = 0) -> None:
         super().__init__(config, maker, width, students, seed)
+        if config.score not in SCORES:
+            raise UsageError(f"teacher.score {config.score!r} is unknown{did_you_mean(config.score, SCORES)}")
         bytes_ = maker.draw(0, 1).shape[1]
         self.buffers = [LevelBuffer(config.buffer, bytes_, (seed + 7919 * s) % 2**32) for s in range(students)]
         self.parents: Tensor | None = None  # `[tiles, width, bytes]`, replayed last and not edited yet

@@ -89,3 +89,14 @@ def test_side_by_side_names_worlds_as_we_do(tmp_path):
     ours, theirs = side_by_side(python, num_envs=[8], seconds=0.01, threads=1, worlds=["coin"])
     assert (ours["system"], ours["world"], ours["num_envs"]) == ("interplay", "coin", 8)
     assert theirs == {"system": "jaxmarl", "world": "coin", "asked": "--worlds coin_game --num-envs 8 --seconds 0.01"}
+
+
+def test_training_spends_its_time_on_learning():
+    """At most a twentieth of a training's time goes into the world, a tenth to the teacher (measured: .2 to 2.4 %, and 1.4 %)."""
+    from interplay.cluster.bench_share import measure
+    from interplay.cluster.recipes import recipe
+
+    assert measure(recipe("hanabi-vdn-small").experiment, 2, warm=1)["world"] < 0.05
+    mazes = measure(recipe("maze-plr-small").experiment, 4, warm=1)
+    assert mazes["world"] < 0.05 and mazes["teacher"] < 0.1
+    assert sum(mazes[name] for name in ("world", "policy", "learner", "teacher")) == pytest.approx(1)

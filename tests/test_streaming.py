@@ -53,6 +53,14 @@ def test_env_actors_do_not_change_the_levels_that_are_kept(cluster, tmp_path, ac
     assert train(tmp_path / "local", experiment("accel"))[0] == over_ray(tmp_path / "ray", experiment("accel", env_actors=actors))[0]
 
 
+def test_levels_asked_for_ahead_are_the_same_everywhere(cluster, tmp_path):
+    """With staleness the teacher is asked before it has been told of the round before: it says so, and nothing depends on timing."""
+    here, _, rows = train(tmp_path / "local", experiment("accel", staleness=1))
+    there, _, streamed = over_ray(tmp_path / "ray", experiment("accel", staleness=1, env_actors=2))
+    assert here == there != train(tmp_path / "fresh", experiment("accel"))[0]
+    assert [row["teacher/lag"] for row in rows] == [row["teacher/lag"] for row in streamed] == [0, 1, 1, 0, 1, 1, 0]
+
+
 @pytest.mark.parametrize("staleness", [1, 2])
 def test_stale_rounds_are_reproducible_and_bounded(cluster, tmp_path, staleness):
     here, _, rows = train(tmp_path / "local", experiment("coin", staleness=staleness))
