@@ -12,7 +12,7 @@ from torch import Tensor
 from interplay.envs.core import UsageError, did_you_mean
 from interplay.learners.returns import gae
 
-Score = Literal["maxmc", "pvl", "l1", "learnability"]
+Score = Literal["maxmc", "pvl", "l1", "learnability", "regret"]
 SCORES: tuple[str, ...] = get_args(Score)
 
 
@@ -72,6 +72,7 @@ def score(kind: Score, found: dict[str, Tensor], best: Tensor) -> Tensor:
         maxmc:         mean_t (R_max - V_t), R_max the greatest return ever seen on the level (Jiang et al. 2021a)
         pvl:           mean_t max(A_t, 0)   (the same)
         l1:            mean_t |A_t|         (Jiang et al. 2021b)
+        regret:        R_max - mean return, what is missed of the best that has been seen (Dennis et al. 2020)
         learnability:  p (1 - p), p the share of episodes that were solved (Tzannetos et al. 2023; Rutherford et al. 2024)
 
     Args:
@@ -84,6 +85,8 @@ def score(kind: Score, found: dict[str, Tensor], best: Tensor) -> Tensor:
     """
     if kind == "maxmc":
         return torch.fmax(best, found["best"]) - found["value"]
+    if kind == "regret":
+        return torch.fmax(best, found["best"]) - found["return"]
     if kind == "learnability":
         return found["solved"] * (1 - found["solved"])
     if kind in ("pvl", "l1"):

@@ -67,6 +67,8 @@ def test_scores():
     known = torch.tensor([0.8, 0.3, -torch.inf])
     assert score("maxmc", found, known)[:2].tolist() == pytest.approx([0.6, 0.8])
     assert score("maxmc", found, known)[2].isnan()
+    found["return"] = torch.tensor([0.25, 0.5, torch.nan])
+    assert score("regret", found, known)[:2].tolist() == pytest.approx([0.55, 0.4]) and score("regret", found, known)[2].isnan()
     assert score("learnability", found, known).tolist() == [0.1875, 0.0, 0.0]
     assert score("pvl", found, known).tolist() == [1.0, 2.0, 3.0] and score("l1", found, known).tolist() == [4.0, 5.0, 6.0]
     with pytest.raises(UsageError, match="did you mean 'maxmc'"):
