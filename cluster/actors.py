@@ -1,5 +1,6 @@
 """The Ray actors: thin mailboxes around a tile host, a learner and a meta-learner. They return NumPy arrays, never torch tensors."""
 
+import socket
 import time
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from interplay.cluster.experiment import Experiment, threads
 from interplay.cluster.replay_actor import RemoteReplay
 from interplay.cluster.tiles import TileHost, TileState, pack
+from interplay.learners.allreduce import Team
 from interplay.learners.core import Task
 from interplay.policies.trajectory import Trajectory
 
@@ -64,6 +66,19 @@ class LearnerActor:
 
     def __repr__(self) -> str:
         return "Learner"
+
+    def listen(self) -> str:
+        """Where the other learners find this one: "host:port"."""
+        import ray
+
+        host = ray.util.get_node_ip_address()
+        with socket.socket() as probe:
+            probe.bind((host, 0))
+            return f"{host}:{probe.getsockname()[1]}"
+
+    def join(self, rank: int, size: int, store: str) -> None:
+        """Become one of several learners, who share each update."""
+        self.learner.team = Team(rank, size, store, str(self.learner.network.flat.device))
 
     def weights(self) -> dict[str, Any]:
         """What actors need to act."""

@@ -27,6 +27,7 @@ class RunConfig:
         tile: worlds in a tile.
         turns: env steps that a world plays for an update.
         env_actors: processes that host the tiles.
+        learners: processes that share each update of a PPO learner (over Ray); equal to one but for rounding.
         staleness: how many updates older than the newest the acting policy may be; 0 is exactly on policy.
         checkpoint_every: updates from one checkpoint to the next.
         act_threads, learn_threads: threads of an env actor and of the learner; part of what makes results repeatable.
@@ -39,6 +40,7 @@ class RunConfig:
     tile: int = 256
     turns: int = 128
     env_actors: int = 1
+    learners: int = 1
     staleness: int = 0
     checkpoint_every: int = 100
     act_threads: int = 1
@@ -117,7 +119,7 @@ class Experiment:
     def check(self) -> None:
         """All that is wrong with the numbers, as one `UsageError`."""
         run, wrong = self.run, []
-        for name in ("updates", "tile", "turns", "env_actors", "checkpoint_every", "act_threads", "learn_threads", "tail"):
+        for name in ("updates", "tile", "turns", "env_actors", "learners", "checkpoint_every", "act_threads", "learn_threads", "tail"):
             if getattr(run, name) < 1:
                 wrong.append(f"run.{name} is {getattr(run, name)}; allowed are whole numbers from 1")
         if run.staleness < 0 or run.tiles < 0:
@@ -131,6 +133,8 @@ class Experiment:
         if wrong:
             raise UsageError("; ".join(wrong))
         on_device(run.device)
+        if run.learners > 1 and not hasattr(self.learner(), "team"):
+            raise UsageError(f"run.learners is {run.learners}; allowed is more than 1 where the learner is PPO")
 
 
 def _leaves(config: Any, path: str = "") -> list[tuple[str, Any]]:

@@ -87,11 +87,10 @@ class Recorder:
     Rows go to TensorBoard at once; `rewind` forgets what came after a checkpoint, when a run goes on from there.
     """
 
-    def __init__(self, folder: RunFolder, on_ray: bool) -> None:
+    def __init__(self, folder: RunFolder) -> None:
         self.folder, self.rows = folder, folder.rows()
         self.before = self.rows[-1]["wall_clock_s"] if self.rows else 0.0
         self.began = time.perf_counter()
-        self.gauges: dict[str, Any] | None = {} if on_ray else None
         from torch.utils.tensorboard import SummaryWriter
 
         self.board = SummaryWriter(str(folder.path / "tensorboard"), purge_step=len(self.rows) or None)
@@ -107,20 +106,7 @@ class Recorder:
         self.rows.append(row)
         for name, value in metrics.items():
             self.board.add_scalar(name, value, update)
-        if self.gauges is not None:
-            self._export(row)
         return row
-
-    def _export(self, row: dict[str, Any]) -> None:
-        """Show the row's numbers at Ray's metrics port, as `ray_interplay_<name>`."""
-        from ray.util.metrics import Gauge
-
-        assert self.gauges is not None
-        for name, value in row.items():
-            key = "interplay_" + name.replace("/", "_")
-            if key not in self.gauges:
-                self.gauges[key] = Gauge(key, description=name, tag_keys=("recipe",))
-            self.gauges[key].set(float(value), tags={"recipe": self.folder.recipe})
 
     def flush(self) -> None:
         """Write `metrics.parquet`, whole or not at all."""

@@ -8,6 +8,7 @@ from typing import Any
 from interplay.cluster import checkpoint
 from interplay.cluster.record import Recorder, RunFolder, tail_means, write
 from interplay.cluster.runner import LocalRunner, Lost, Runner, RunState
+from interplay.cluster.telemetry import Telemetry, exporter
 
 PATIENCE = 10  # times that a run may fall back to the same checkpoint before it gives up
 
@@ -16,11 +17,12 @@ Watch = Callable[[dict[str, Any]], None]
 
 def train(folder: RunFolder, runner: Runner, reference: dict[str, float], watch: Watch = lambda row: None) -> dict[str, Any]:
     """Run an experiment to its end, from its folder's last checkpoint; writes and returns the summary."""
-    recorder = Recorder(folder, on_ray=not isinstance(runner, LocalRunner))
+    recorder = Recorder(folder)
+    telemetry = Telemetry(folder, recorder.rows, watch, None if isinstance(runner, LocalRunner) else exporter)
     began = time.perf_counter()
     status = "interrupted"
     try:
-        _segments(folder, runner, recorder, watch)
+        _segments(folder, runner, recorder, telemetry.watch)
         status = "finished"
     finally:
         recorder.close()
@@ -68,7 +70,7 @@ def _segments(folder: RunFolder, runner: Runner, recorder: Recorder, watch: Watc
                     f"gave up after {PATIENCE} tries from one checkpoint; the last worker was lost because: {loss}"
                 ) from loss
             start = None
-            watch({"event": f"a worker was lost ({loss}); going on from the last checkpoint"})
+            watch({"event": f"a worker was lost ({loss}); going on from the last checkpoint", "kind": "fall"})
             time.sleep(min(10.0, 0.5 * 2**falls))
 
 
@@ -107,9 +109,11 @@ def _segment(runner: Runner, recorder: Recorder, folder: RunFolder, start: int, 
         tasks, handle = flying.popleft()
         metrics, outcomes = runner.learn(number, handle)
         runner.tell(tasks, outcomes)
+        for text in runner.news():
+            watch({"event": text, "kind": "restart"})
         if metrics:
             now = time.perf_counter()
             steps = (number + 1) * per_round
             row = experiment.metrics(metrics, outcomes) | {"speed/env_steps_per_s": per_round * experiment.stages / (now - began)}
             began = now
-            watch(recorder.add((number + 1) // experiment.stages, steps, row))
+            watch(recorder.add((number + 1) // experiment.stages, steps, row) | {"in_flight": len(flying) + 1})

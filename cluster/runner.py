@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from interplay.cluster.experiment import Experiment, threads
+from interplay.cluster.telemetry import gpu_memory
 from interplay.cluster.tiles import Played, TileHost, TileState
 from interplay.learners.core import Task
 
@@ -58,6 +59,10 @@ class Runner(Protocol):
 
     def tell(self, tasks: list[Task], outcomes: list[dict[str, Any]]) -> None:
         """Report a round to the meta-learner."""
+        ...
+
+    def news(self) -> list[str]:
+        """Restarts of workers that have come to light since this was asked last, in words."""
         ...
 
     def state(self, number: int) -> RunState:
@@ -117,6 +122,7 @@ class LocalRunner:
                 "time/learn": time.perf_counter() - began,
                 "time/wait": 0.0,
                 "lag": float(number - trajectory.version) if trajectory else 0.0,
+                **gpu_memory(self.experiment.run.device),
             }
         self.weights = {v: w for v, w in self.weights.items() if v > number - self.experiment.run.staleness - 1}
         self.weights[number + 1] = self._publish()
@@ -125,6 +131,10 @@ class LocalRunner:
     def tell(self, tasks: list[Task], outcomes: list[dict[str, Any]]) -> None:
         """Tell the meta-learner."""
         self.meta.tell(tasks, outcomes)
+
+    def news(self) -> list[str]:
+        """None: what fails here ends the run."""
+        return []
 
     def state(self, number: int) -> RunState:
         """Copied."""

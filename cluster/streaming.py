@@ -82,6 +82,7 @@ class RayRunner:
         self.actors: list[Any] = []
         self.hosts: list[Any] = []
         self.learner: Any = None
+        self.others: list[Any] = []  # learners who share its work
         self.meta: Any = None
         self.replay: Any = None
 
@@ -96,7 +97,7 @@ class RayRunner:
         self.close()
         experiment, run = self.experiment, self.experiment.run
         gpu = run.device.startswith("cuda")
-        share = {"num_gpus": 1 / (run.env_actors + 1)} if gpu else {}
+        share = {"num_gpus": 1 / (run.env_actors + run.learners)} if gpu else {}
         once = {"max_restarts": 0}
         self.each = min(1, run.act_threads / 2)  # CPUs of an env actor
         shares = split(run.tiles, max(1, min(run.env_actors, self._room()))) if run.tiles else []
@@ -104,19 +105,26 @@ class RayRunner:
             remote: Any = ray.remote
             self.meta = remote(MetaLearnerActor).options(num_cpus=0, **once).remote(experiment)
             self.replay = None if experiment.store() is None else remote(ReplayActor).options(num_cpus=0, **once).remote(experiment)
-            self.learner = remote(LearnerActor).options(num_cpus=0, **once, **share).remote(experiment, self.replay)
+            learners = [
+                remote(LearnerActor).options(num_cpus=0, **once, **share).remote(experiment, self.replay) for _ in range(run.learners)
+            ]
+            self.learner, *self.others = learners
             self.hosts = [
                 remote(EnvActor)
                 .options(num_cpus=self.each, max_restarts=RESTARTS, max_task_retries=-1, **share)
                 .remote(experiment, first, count)
                 for first, count in shares
             ]
-            self.actors = [self.meta, self.learner, *([self.replay] if self.replay else []), *self.hosts]
+            self.actors = [self.meta, *learners, *([self.replay] if self.replay else []), *self.hosts]
             number = 0
+            if self.others:
+                store = ray.get(self.learner.listen.remote())
+                ray.get([learner.join.remote(rank, run.learners, store) for rank, learner in enumerate(learners)])
             self.states: list[Any] = [None] * len(self.hosts)
             if state is not None:
                 number = state.number
-                ray.get(self.learner.restore.remote({name: x.numpy() for name, x in state.learner.items()}))
+                kept = ray.put({name: x.numpy() for name, x in state.learner.items()})
+                ray.get([learner.restore.remote(kept) for learner in learners])
                 ray.get(self.meta.restore.remote(state.meta))
                 if state.tiles:
                     from interplay.cluster.tiles import pack
@@ -145,11 +153,13 @@ class RayRunner:
 
     def learn(self, number: int, handle: list[Any]) -> tuple[dict[str, float], list[dict[str, Any]]]:
         """The learner takes the trajectories as they arrive; waits for its metrics."""
-        metrics, weights = self.learner.learn.options(num_returns=2).remote(number, *(trajectory for trajectory, _ in handle))
+        played = [trajectory for trajectory, _ in handle]
+        metrics, weights = self.learner.learn.options(num_returns=2).remote(number, *played)
+        others = [learner.learn.options(num_returns=2).remote(number, *played)[0] for learner in self.others]
         self.weights = {v: w for v, w in self.weights.items() if v > number - self.experiment.run.staleness - 1}
         self.weights[number + 1] = weights
-        found = self._get([metrics, *(outcomes for _, outcomes in handle)])
-        return found[0], [outcome for outcomes in found[1:] for outcome in outcomes]
+        found = self._get([metrics, *(outcomes for _, outcomes in handle), *others])
+        return found[0], [outcome for outcomes in found[1 : 1 + len(handle)] for outcome in outcomes]
 
     def tell(self, tasks: list[Task], outcomes: list[dict[str, Any]]) -> None:
         """Tell the meta-learner actor; it hears before it is asked again."""
@@ -177,6 +187,18 @@ class RayRunner:
 
         return int(ray.cluster_resources().get("CPU", 0) / self.each)
 
+    def _dead_learner(self) -> Exception | None:
+        """Why one of several learners does not answer."""
+        import ray
+        from ray.exceptions import RayActorError
+
+        for learner in (self.learner, *self.others) if self.others else ():
+            try:
+                ray.get(learner.weights.remote())
+            except RayActorError as error:
+                return error
+        return None
+
     def _get(self, refs: Any) -> Any:
         import ray
         from ray.exceptions import RayError, RayTaskError
@@ -190,6 +212,8 @@ class RayRunner:
         except RayTaskError as error:
             if isinstance(error.cause, RayError):
                 raise _lost(error) from error  # an object that a task needed is gone
+            if dead := self._dead_learner():
+                raise _lost(dead) from error  # the others of its team fail too, each with an error of its own
             raise
         except RayError as error:
             if "error raised in its creation task" in str(error):

@@ -123,7 +123,7 @@ def main(arguments: Sequence[str]) -> None:
 
     panel = Panel(folder, about, options.quiet)
     try:
-        runner = make_runner(folder.experiment, options)
+        runner = make_runner(folder, options)
     except UsageError:
         _forget(folder, options)
         raise
@@ -139,16 +139,16 @@ def main(arguments: Sequence[str]) -> None:
     print(folder.path)
 
 
-def make_runner(experiment: Experiment, options: Options) -> Any:
+def make_runner(folder: RunFolder, options: Options) -> Any:
     """The local runner, or one over Ray."""
     if options.local:
         from interplay.cluster.runner import LocalRunner
 
-        return LocalRunner(experiment)
+        return LocalRunner(folder.experiment)
     from interplay.cluster.streaming import RayRunner, connect
 
     connect(options.address)
-    return RayRunner(experiment)
+    return RayRunner(folder.experiment, folder.path.resolve().name)
 
 
 def _forget(folder: RunFolder, options: Options) -> None:

@@ -1,11 +1,13 @@
 """Proximal policy optimisation (Schulman et al. 2017) for a population: P independent agents in one backward pass."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from interplay.envs import streams
+from interplay.learners.allreduce import Team
 from interplay.learners.chunks import Crew
 from interplay.learners.optim import AdamConfig, MemberAdam
 from interplay.learners.returns import own_turns, vtrace
@@ -120,6 +122,7 @@ class PPO:
         self.network, self.config, self.spec = network, config, network.spec
         self.independent, self.groups, self.seed = independent, groups, seed
         self.adam, self.crew = MemberAdam(network.flat, optim), Crew(threads)
+        self.team: Team | None = None  # who shares the work, if this is one of several
         self.updates = 0
 
     def policy(self) -> dict[str, Tensor]:
@@ -174,8 +177,10 @@ class PPO:
             loss, terms = self.loss(rows.pick(piece, self.sequences), norm)
             return self.network.gradient(loss), terms
 
-        gradients, terms = zip(*self.crew.map(work, part.split(size)), strict=True)
-        return torch.stack(gradients).sum(0), {name: torch.stack([t[name] for t in terms]).sum(0) for name in terms[0]}
+        if self.team is None:
+            return summed(self.crew.map(work, part.split(size)))
+        pieces = part.split(min(size, -(-len(part) // self.team.size)))  # there is something for everybody
+        return self.team.pooled(*summed(self.crew.map(work, self.team.mine(pieces))))
 
     def loss(self, rows: Rows, norm: Tensor | int) -> tuple[Tensor, dict[str, Tensor]]:
         """The share of these rows in the mean loss over `norm` rows, summed over members; and its terms `[P]`."""
@@ -260,6 +265,12 @@ class PPO:
             cut = lay((tr.truncated[t] & ~tr.terminated[t]).view(1, -1, 1).expand(1, -1, tr.reward.shape[2]))
             following[:, t] += (net.critic(read(seen), after(t))[0] * cut)[:, 0]
         return value, following
+
+
+def summed(parts: Iterable[tuple[Tensor, dict[str, Tensor]]]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Gradients and terms of pieces, added in their order."""
+    gradients, terms = zip(*parts, strict=True)
+    return torch.stack(gradients).sum(0), {name: torch.stack([t[name] for t in terms]).sum(0) for name in terms[0]}
 
 
 def earnings(trajectory: Trajectory) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Who builds mazes: the world against slow Python, its pay by hand, and that it learns; stretches of play side by side."""
 
 from dataclasses import fields, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def test_what_levels_are_worth():
             slow = [max(0.0, max(best[:, k]) - sum(mean[:, k]) / students) for k in range(50)]
         missed = regret(torch.from_numpy(best), torch.from_numpy(mean))
         np.testing.assert_allclose(missed, slow, atol=1e-6)
-        assert (missed == 0).any() == (students == 2)  # only an antagonist can do worse than the mean of others
+        assert (missed == 0).any() == (students < 3)  # an antagonist may do worse than the mean of another; one alone always did its best
         np.testing.assert_allclose(
             hardship(torch.from_numpy(best), torch.from_numpy(mean)), [-sum(c) / students for c in mean.T], atol=1e-6
         )
@@ -216,7 +217,8 @@ def test_a_minimax_adversary_learns():
 @pytest.mark.parametrize("students", [2, 3])
 def test_a_round_of_paired(students):
     """All students play what was built; the builder is paid the regret, worked out from their rewards episode by episode."""
-    made = replace(experiment("paired", tile=12), students=students)
+    made = experiment("paired")
+    made = replace(made, students=students, run=replace(made.run, tile=12))
     host, learner = TileHost(made, 0, 2), made.learner()
     played = host.play(0, 0, learner.policy(), [Task(options={"kind": "build"})] * 2, None)
     trajectory = played.trajectory
@@ -231,7 +233,7 @@ def test_a_round_of_paired(students):
         for s, n in np.ndindex(students, count):
             stops = [-1, *trajectory.terminated[:, at(s, n)].nonzero().flatten().tolist()]
             rewards = trajectory.reward[:, at(s, n), 0].tolist()
-            earned[s, n] = [sum(rewards[a + 1 : b + 1]) for a, b in zip(stops, stops[1:], strict=False)]
+            earned[s, n] = [sum(rewards[a + 1 : b + 1]) for a, b in pairwise(stops)]
         best, mean = np.vectorize(max)(earned), np.vectorize(lambda x: sum(x) / len(x))(earned)
         slow = best[1] - mean[0] if students == 2 else best.max(0) - mean.mean(0)
         np.testing.assert_allclose(outcome["built"]["worth"], np.maximum(slow, 0), atol=1e-5)
