@@ -2,12 +2,14 @@
 
 import socket
 import time
+import warnings
 from typing import Any
 
 import torch
 
 from interplay.cluster.experiment import Experiment, threads
 from interplay.cluster.replay_actor import RemoteReplay
+from interplay.cluster.telemetry import gpu_memory
 from interplay.cluster.tiles import TileHost, TileState, pack
 from interplay.learners.allreduce import Team
 from interplay.learners.core import Task
@@ -18,6 +20,16 @@ def _tensors(arrays: dict[str, Any]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(x.copy()) for name, x in arrays.items()}
 
 
+def env_actor(first: int, count: int) -> str:
+    """Name of the env actor of tiles `first ... first + count - 1`."""
+    return f"EnvActor(tiles {first}-{first + count - 1})"
+
+
+def _bytes(packed: dict[str, Any]) -> int:
+    """Size of a packed trajectory's arrays."""
+    return sum(_bytes(x) if isinstance(x, dict) else getattr(x, "nbytes", 0) for x in packed.values())
+
+
 class EnvActor:
     """Hosts tiles `first ... first + count - 1` and plays rounds on them.
 
@@ -25,28 +37,38 @@ class EnvActor:
     """
 
     def __init__(self, experiment: Experiment, first: int, count: int) -> None:
-        self.name = f"EnvActor(tiles {first}-{first + count - 1})"
+        import ray
+
+        self.name = env_actor(first, count)
         self.experiment, self.first = experiment, first
+        with warnings.catch_warnings():  # Ray's own code calls what Ray deprecates
+            warnings.simplefilter("ignore")
+            self.again = bool(ray.get_runtime_context().was_current_actor_reconstructed)  # in place of one that died
         self.host = TileHost(experiment, first, count)
 
     def __repr__(self) -> str:
         return self.name
 
-    def play(self, number: int, version: int, weights: dict[str, Any], tasks: list[Task], states: list[Any]) -> tuple[Any, Any, Any]:
-        """Play a round; `states` holds a reference to the tiles' states at its start (or nothing), fetched only where it is needed.
+    def play(
+        self, number: int, version: int, weights: dict[str, Any], tasks: list[Task], states: list[dict[str, Any]] | None
+    ) -> tuple[Any, Any, Any]:
+        """Play a round. `states` are the tiles' at its start (None: the first), which are looked at by an actor that has lost its place.
 
-        Returns the packed trajectory, the outcomes, and the states after it.
+        They are an argument, not fetched in here: Ray may play rounds that were lost again in any order, and then holds one back until
+        the states before it are there, instead of letting this actor wait for a round that only itself can play.
+
+        Returns the packed trajectory, the outcomes (the first one of a restarted actor says so), and the states after it.
         """
         before: list[TileState] | None = None
-        if states and self.host.at != number:
-            import ray
-
-            before = [_tensors(state) for state in ray.get(states[0])]
+        if states is not None and self.host.at != number:
+            before = [_tensors(state) for state in states]
         try:
             played = self.host.play(number, version, _tensors(weights), tasks, before)
         except Exception as error:
             world = self.first * self.experiment.run.tile
             raise RuntimeError(f"{self.name}: round {number}, seed {self.experiment.seed}, worlds from {world}: {error}") from error
+        if self.again:
+            self.again, played.outcomes[0]["restarted"] = False, 1.0
         packed = None if played.trajectory is None else played.trajectory.pack()
         return packed, played.outcomes, [pack(state) for state in played.states]
 
@@ -60,6 +82,7 @@ class LearnerActor:
     def __init__(self, experiment: Experiment, replay: Any = None) -> None:
         threads(1)
         self.learner: Any = experiment.learner()
+        self.device, self.taken = experiment.run.device, 0  # taken: bytes of trajectories since the last metrics
         if replay is not None:
             self.learner.replay = RemoteReplay(replay)
         self.done = time.perf_counter()
@@ -88,6 +111,7 @@ class LearnerActor:
         """One update, unless nothing that was played is to be learned from; returns metrics and the new weights."""
         began = time.perf_counter()
         parts = [Trajectory.unpack(p) for p in packed if p is not None]
+        self.taken += sum(_bytes(p) for p in packed if p is not None)
         if packed and not parts:
             return {"time/learn": 0.0}, self.weights()
         trajectory = Trajectory.join(parts) if parts else None
@@ -95,6 +119,8 @@ class LearnerActor:
         if metrics:
             lag = float(number - trajectory.version) if trajectory else 0.0
             metrics = metrics | {"time/learn": time.perf_counter() - began, "time/wait": began - self.done, "lag": lag}
+            metrics |= {"transfer/bytes": float(self.taken), **gpu_memory(self.device)}
+            self.taken = 0
         self.done = time.perf_counter()
         return metrics, self.weights()
 

@@ -15,6 +15,8 @@ USAGE = """usage: interplay COMMAND ...
   report RUN|BOT...        one HTML page about coordination: cross-play, levels, what was known of cards, published figures
   plot RUN...              curves of the runs' metrics as SVG and PNG
   gallery RUN              mazes that a run's teacher proposed, as training went on, as PNG and GIF
+  submit RECIPE [flags]    run a recipe as a job of a Ray cluster: --address http://HEAD:8265, --storage URI for its run folder
+  jobs VERB ...            of a cluster: list, logs ID, stop ID, fetch ID DEST
   bench [flags]            env steps/s by world and batch size
   doctor                   what this machine has, and what is wrong with it
 """
@@ -29,6 +31,8 @@ COMMANDS = {
     "report": ("report", "main"),
     "plot": ("plot", "main"),
     "gallery": ("gallery", "main"),
+    "submit": ("submit", "main"),
+    "jobs": ("jobs", "main"),
     "bench": ("bench", "main"),
     "doctor": ("doctor", "main"),
 }

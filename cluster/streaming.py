@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import socket
+import uuid
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from interplay.envs.core import UsageError
 from interplay.learners.core import Task
 
 RESTARTS = 1000  # of one env actor; a host that keeps dying is an error, not a failure
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray's name for whether other machines may join
 LOOK = 5.0  # seconds of waiting between looks at whether the cluster still has room for every actor
 
 
@@ -27,6 +29,8 @@ def connect(address: str | None, cpus: int | None = None) -> bool:
     Raises:
         UsageError: nothing answers at the address.
     """
+    if address is None:
+        os.environ.setdefault(LOOPBACK, "0")  # read when Ray is imported: its servers then listen on 127.0.0.1 only
     import ray
 
     if ray.is_initialized():
@@ -62,7 +66,7 @@ def _code() -> dict[str, Any]:
     from pathlib import Path
 
     checkout = Path(__file__).resolve().parent.parent / ".path" / "interplay"
-    return {"py_modules": [str(checkout)]} if checkout.is_dir() else {}
+    return {"py_modules": [str(checkout)], "excludes": ["__pycache__"]} if checkout.is_dir() else {}  # compiled rules are large
 
 
 def split(tiles: int, actors: int) -> list[tuple[int, int]]:
@@ -75,10 +79,13 @@ class RayRunner:
     """Env actors, a learner actor, its replay actor (if it has one) and a meta-learner actor on the Ray that this process is connected to.
 
     Results do not depend on the number of env actors: where nodes have left, the run goes on with as many as there is room for.
+    Ray's dashboard shows the actors as `NAME/Learner`, `NAME/EnvActor(tiles 0-3)` and so on, and `ray timeline` their tasks "rollout"
+    and "update" (transfer is the part of an update in which its arguments are fetched).
     """
 
-    def __init__(self, experiment: Experiment) -> None:
-        self.experiment = experiment
+    def __init__(self, experiment: Experiment, name: str = "run") -> None:
+        self.experiment, self.name = experiment, name
+        self.restarts: list[str] = []  # that nobody has been told of
         self.actors: list[Any] = []
         self.hosts: list[Any] = []
         self.learner: Any = None
@@ -91,7 +98,7 @@ class RayRunner:
         import ray
         from ray.exceptions import RayError
 
-        from interplay.cluster.actors import EnvActor, LearnerActor, MetaLearnerActor
+        from interplay.cluster.actors import EnvActor, LearnerActor, MetaLearnerActor, env_actor
         from interplay.cluster.replay_actor import ReplayActor
 
         self.close()
@@ -102,19 +109,16 @@ class RayRunner:
         self.each = min(1, run.act_threads / 2)  # CPUs of an env actor
         shares = split(run.tiles, max(1, min(run.env_actors, self._room()))) if run.tiles else []
         try:
-            remote: Any = ray.remote
-            self.meta = remote(MetaLearnerActor).options(num_cpus=0, **once).remote(experiment)
-            self.replay = None if experiment.store() is None else remote(ReplayActor).options(num_cpus=0, **once).remote(experiment)
+            actor = _named(self.name)
+            self.meta = actor(MetaLearnerActor, "MetaLearner", num_cpus=0, **once).remote(experiment)
+            self.replay = None if experiment.store() is None else actor(ReplayActor, "Replay", num_cpus=0, **once).remote(experiment)
             learners = [
-                remote(LearnerActor).options(num_cpus=0, **once, **share).remote(experiment, self.replay) for _ in range(run.learners)
+                actor(LearnerActor, f"Learner {rank}" if rank else "Learner", num_cpus=0, **once, **share).remote(experiment, self.replay)
+                for rank in range(run.learners)
             ]
             self.learner, *self.others = learners
-            self.hosts = [
-                remote(EnvActor)
-                .options(num_cpus=self.each, max_restarts=RESTARTS, max_task_retries=-1, **share)
-                .remote(experiment, first, count)
-                for first, count in shares
-            ]
+            host = {"num_cpus": self.each, "max_restarts": RESTARTS, "max_task_retries": -1, **share}
+            self.hosts = [actor(EnvActor, env_actor(first, count), **host).remote(experiment, first, count) for first, count in shares]
             self.actors = [self.meta, *learners, *([self.replay] if self.replay else []), *self.hosts]
             number = 0
             if self.others:
@@ -143,10 +147,10 @@ class RayRunner:
         handle, start = [], 0
         shares = split(self.experiment.run.tiles, len(self.hosts)) if self.hosts else []
         for k, host in enumerate(self.hosts):
-            count = shares[k][1]
-            before = [] if self.states[k] is None else [self.states[k]]
-            call = host.play.options(num_returns=3)
-            trajectory, outcomes, self.states[k] = call.remote(number, version, self.weights[version], tasks[start : start + count], before)
+            first, count = shares[k]
+            call = host.play.options(num_returns=3, name=f"rollout (tiles {first}-{first + count - 1})")
+            mine = tasks[start : start + count]
+            trajectory, outcomes, self.states[k] = call.remote(number, version, self.weights[version], mine, self.states[k])
             handle.append((trajectory, outcomes))
             start += count
         return handle
@@ -154,12 +158,20 @@ class RayRunner:
     def learn(self, number: int, handle: list[Any]) -> tuple[dict[str, float], list[dict[str, Any]]]:
         """The learner takes the trajectories as they arrive; waits for its metrics."""
         played = [trajectory for trajectory, _ in handle]
-        metrics, weights = self.learner.learn.options(num_returns=2).remote(number, *played)
-        others = [learner.learn.options(num_returns=2).remote(number, *played)[0] for learner in self.others]
+        update = lambda learner: learner.learn.options(num_returns=2, name="update").remote(number, *played)
+        metrics, weights = update(self.learner)
+        others = [update(learner)[0] for learner in self.others]
         self.weights = {v: w for v, w in self.weights.items() if v > number - self.experiment.run.staleness - 1}
         self.weights[number + 1] = weights
         found = self._get([metrics, *(outcomes for _, outcomes in handle), *others])
-        return found[0], [outcome for outcomes in found[1 : 1 + len(handle)] for outcome in outcomes]
+        outcomes = [outcome for share in found[1 : 1 + len(handle)] for outcome in share]
+        self.restarts += [f"the env actor from tile {k} on died; another plays on" for k, o in enumerate(outcomes) if o.pop("restarted", 0)]
+        return found[0], outcomes
+
+    def news(self) -> list[str]:
+        """Env actors that were restarted."""
+        told, self.restarts = self.restarts, []
+        return told
 
     def tell(self, tasks: list[Task], outcomes: list[dict[str, Any]]) -> None:
         """Tell the meta-learner actor; it hears before it is asked again."""
@@ -219,6 +231,15 @@ class RayRunner:
             if "error raised in its creation task" in str(error):
                 raise  # it would fail again
             raise _lost(error) from error
+
+
+def _named(run: str) -> Any:
+    """Makes actor classes with names for the dashboard. Names have to differ in a namespace: each team of actors has its own."""
+    import ray
+
+    remote: Any = ray.remote
+    place = f"interplay-{uuid.uuid4().hex}"
+    return lambda kind, name, **options: remote(kind).options(name=f"{run}/{name}", namespace=place, **options)
 
 
 def _lost(error: Exception) -> Lost:

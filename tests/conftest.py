@@ -13,7 +13,17 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-ON_RAY = ("test_cli", "test_crossplay", "test_nodes", "test_resume", "test_rllib", "test_streaming")
+ON_RAY = (
+    "test_cli",
+    "test_crossplay",
+    "test_learners",
+    "test_nodes",
+    "test_resume",
+    "test_rllib",
+    "test_streaming",
+    "test_submit",
+    "test_telemetry",
+)
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)

@@ -11,7 +11,7 @@ from interplay.cluster import checkpoint
 from interplay.envs.core import UsageError
 
 ray = pytest.importorskip("ray")
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("learners")]
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")
