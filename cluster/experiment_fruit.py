@@ -73,7 +73,7 @@ class FruitExperiment(UEDExperiment):
         best = torch.as_tensor(fruit.truths(self.built(), task.levels)) == fruit.optimum(
             self.fruit.chance, self.fruit.apple, self.fruit.banana
         )
-        rate = torch.where(best, right, wrong) / (right + wrong)
+        rate = torch.where(best.to(right.device), right, wrong) / (right + wrong)
         half = len(rate) // 2
         return told | {"optimal_rate/samplr": float(rate[:half].nanmean()), "optimal_rate/plr": float(rate[half:].nanmean())}
 

@@ -143,4 +143,6 @@ class UEDExperiment(WorldExperiment):
                 raise UsageError(f"teacher.{name} is {value}; allowed are numbers from 0 to 1")
         if t.method in ("paired", "repaired") and self.students < 2:
             raise UsageError(f"students is {self.students} with teacher.method {t.method}; allowed are 2 (protagonist, antagonist) or more")
+        if t.lanes and self.built_by:
+            raise UsageError(f"teacher.lanes is set with teacher.method {t.method}; allowed is it with plr and accel")
         self.meta().ask(self.run.tiles)

@@ -57,10 +57,9 @@ class TileHost:
         began = time.perf_counter()
         parts, outcomes = [], []
         for k, task in enumerate(tasks):
-            part, outcome = self._round(k, task, number)
+            part, outcome = self._round(k, task, number, version, weights)
             outcomes.append(outcome | task.options.get("report", {}))
             if part is not None:
-                part.version = version
                 parts.append(part)
         self.at = number + 1
         trajectory = Trajectory.join(parts) if parts else None
@@ -69,7 +68,7 @@ class TileHost:
             outcome["time/act"] = seconds
         return Played(trajectory, outcomes, [self._state(k) for k in range(len(self.envs))])
 
-    def _round(self, k: int, task: Task, number: int) -> tuple[Trajectory | None, dict[str, Any]]:
+    def _round(self, k: int, task: Task, number: int, version: int, weights: dict[str, Tensor]) -> tuple[Trajectory | None, dict[str, Any]]:
         """One tile's round: what is to be learned from, if anything, and the outcome."""
         env, turns, built = self.envs[k], self.experiment.run.turns, None
         if task.options.get("kind") == "build":
@@ -79,7 +78,9 @@ class TileHost:
         part, self.carries[k] = rollout(env, self.player, turns, number * turns, self.carries[k])
         outcome = self.experiment.outcome(task, env, part)
         part.value, part.groups, part.stage = None, self.experiment.groups, task.options.get("stage", 0)
+        part.version, part.learned = version, _count(weights, "updates")
         if built is not None:
+            built.version, built.learned = version, _count(weights, "teacher.updates")
             self.architects[k].pay(built, torch.as_tensor(outcome["built"]["worth"]))
             part.teacher = built
         return (part if task.learn else built), outcome
@@ -108,6 +109,10 @@ class TileHost:
             if self.architects:
                 self.architects[k].worlds.restore({"worlds": state.pop("architect")})
             self.envs[k].restore(state)
+
+
+def _count(weights: dict[str, Tensor], name: str) -> int | None:
+    return int(weights[name]) if name in weights else None
 
 
 def pack(tensors: dict[str, Tensor]) -> dict[str, Any]:

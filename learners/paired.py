@@ -20,7 +20,7 @@ class Paired:
 
     def policy(self) -> dict[str, Tensor]:
         """Both one's weights."""
-        return self.students.policy() | {"teacher.flat": self.teacher.policy()["flat"]}
+        return self.students.policy() | {f"teacher.{name}": x for name, x in self.teacher.policy().items()}
 
     def update(self, trajectory: Trajectory | None) -> dict[str, float]:
         """Whoever has played learns."""

@@ -126,8 +126,8 @@ class PPO:
         self.updates = 0
 
     def policy(self) -> dict[str, Tensor]:
-        """The weights `{"flat": [P, D]}`."""
-        return {"flat": self.network.flat.detach()}
+        """The weights `{"flat": [P, D]}`, and from how many updates they are."""
+        return {"flat": self.network.flat.detach(), "updates": torch.tensor(self.updates)}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Weights, Adam's moments, and the number of updates made."""
@@ -231,7 +231,7 @@ class PPO:
         )
         value, following = self._values(rows, tr, stop)
         ratio, lam = None, config.lam
-        if tr.version < self.updates:  # stale: correct towards the policy that learns now
+        if (tr.version if tr.learned is None else tr.learned) < self.updates:  # stale: correct towards the policy that learns now
             present = self._log_prob(rows)[0]
             ratio, rows.behaviour = torch.exp(present - rows.behaviour), present
         reward = lay(tr.reward) * config.scale

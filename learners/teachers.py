@@ -234,7 +234,10 @@ class Replay(Teacher):
             mine, rows = levels[s].numpy(), {name: x[s] for name, x in found.items()}
             known, at = np.full(len(mine), -np.inf), buffer.find(mine)
             known[at >= 0] = buffer.best_at(at[at >= 0])
-            marks = score(self.config.score, rows, torch.as_tensor(known)).double().numpy()
+            again = np.unique(mine, axis=0, return_inverse=True)[1].reshape(-1)  # a level may be there more than once
+            most = np.full(len(mine), -np.inf)
+            np.fmax.at(most, again, np.fmax(known, rows["best"].double().numpy()))
+            marks = score(self.config.score, rows, torch.as_tensor(most[again])).double().numpy()
             if kind == "replay":
                 buffer.update(mine, marks, rows["best"].double().numpy())
             else:
@@ -314,12 +317,14 @@ class Learnability(Teacher):
 
     def state_dict(self) -> dict[str, Any]:
         """Counters, what is kept, what was tried."""
-        return super().state_dict() | {"kept": list(self.kept), "tried": dict(self.tried), "heard": self.heard, "batch": self.batch}
+        tried = {name: x.clone() for name, x in self.tried.items()}
+        return super().state_dict() | {"kept": list(self.kept), "tried": tried, "heard": self.heard, "batch": self.batch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on."""
         super().load_state_dict(state)
-        self.kept, self.tried, self.heard, self.batch = list(state["kept"]), dict(state["tried"]), int(state["heard"]), state["batch"]
+        self.tried = {name: x.clone() for name, x in state["tried"].items()}
+        self.kept, self.heard, self.batch = list(state["kept"]), int(state["heard"]), state["batch"]
 
 
 def teacher(config: TeacherConfig, maker: Maker, width: int, students: int = 1, seed: int = 0) -> Teacher:

@@ -29,6 +29,7 @@ class Trajectory:
         value: `[T, B, A]` float32, what the critic thought when it acted, where a player says so; it stays where it was made; or None.
         carry: `[B, A, hidden]` recurrent state before the first turn, or None.
         version: the version of the policy that acted.
+        learned: updates that the policy that acted had learned from, where that is not `version` (rounds may teach nothing); or None.
         draw: the number of the first turn in the worlds' random streams.
         stage: of training, where there are several (`learners.levels`).
         groups: populations; the worlds come in so many equal contiguous groups (`policies.seating`).
@@ -51,6 +52,7 @@ class Trajectory:
     value: Tensor | None = None
     carry: Tensor | None = None
     version: int = 0
+    learned: int | None = None
     draw: int = 0
     stage: int = 0
     groups: int = 1
@@ -64,7 +66,7 @@ class Trajectory:
     @property
     def nbytes(self) -> int:
         """Bytes of all its tensors."""
-        return sum(x.nbytes for x in vars(self).values() if isinstance(x, Tensor))
+        return sum(x.nbytes for x in vars(self).values() if isinstance(x, (Tensor, Trajectory)))
 
     def score(self) -> float:
         """What a player earned in a game, on average: all rewards over all ends, 0 where no game has ended."""
@@ -74,6 +76,7 @@ class Trajectory:
     def to(self, device: torch.device | str) -> "Trajectory":
         """The same on another device."""
         moved: dict[str, Any] = {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in vars(self).items()}
+        moved["teacher"] = None if self.teacher is None else self.teacher.to(device)
         return Trajectory(**moved)
 
     def pack(self) -> dict[str, Any]:
@@ -114,8 +117,8 @@ class Trajectory:
 
         for f in fields(Trajectory):
             values = [getattr(p, f.name) for p in parts]
-            if f.name in ("version", "draw", "stage", "groups"):
-                joined[f.name] = min(values)
+            if f.name in ("version", "learned", "draw", "stage", "groups"):
+                joined[f.name] = None if values[0] is None else min(values)
             elif f.name == "teacher":
                 joined[f.name] = Trajectory.join(values) if values[0] is not None else None
             elif f.name == "final_at":

@@ -258,7 +258,7 @@ def test_repaired_builders_learn_alone_and_students_from_replays():
         metrics = learner.update(played.trajectory)
         changed.append([name for name, x in learner.policy().items() if not torch.equal(x, before[name])])
         assert ("builder/worth" in metrics) == (kind == "build") == ("ppo/entropy" not in metrics)
-    assert changed == [["teacher.flat"], ["flat"]]
+    assert changed == [["teacher.flat", "teacher.updates"], ["flat", "updates"]]
     again = made.learner()
     again.load_state_dict(learner.state_dict())
     assert all(torch.equal(x, again.state_dict()[name]) for name, x in learner.state_dict().items())

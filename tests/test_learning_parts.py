@@ -187,6 +187,16 @@ def test_central_critics_read_all_views():
         assert torch.allclose(rows.target[a, 6], tr.reward[6, :, a] + value(read(tr.last_obs)), atol=1e-5)
 
 
+def test_what_is_stale_is_told_by_updates_not_by_rounds():
+    """Rounds that teach nothing make a version higher than the updates behind it; corrected is what an older policy has played."""
+    net, tr = play(0)
+    ppo = PPO(net, PPOConfig(), AdamConfig())
+    ppo.updates, tr.version = 3, 7
+    tr.logp = tr.logp - 0.5  # as if by another policy
+    untouched = lambda: torch.equal(ppo.prepare(tr).behaviour.flatten().sort().values, tr.logp.flatten().sort().values)
+    assert [untouched() for tr.learned in (None, 3, 2)] == [True, True, False]
+
+
 @pytest.mark.parametrize("recurrent", [0, 4])
 def test_central_critics_play_and_learn_the_same_from_memory(recurrent):
     net, tr = play(recurrent, rounds=3, views=2)

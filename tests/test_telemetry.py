@@ -304,17 +304,13 @@ def test_panels_fill_the_grid_and_do_not_overlap():
 def cluster():
     """A Ray of this machine's own, loopback only, that reports metrics every second; gives where they are read."""
     ray = pytest.importorskip("ray")
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        _node_ip_address="127.0.0.1",
-        _system_config={"metrics_report_interval_ms": 1000},
-        log_to_driver=False,
-    )
-    yield f"http://127.0.0.1:{ray.nodes()[0]['MetricsExportPort']}/metrics"
-    ray.shutdown()
+    from interplay.cluster.streaming import connect
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_metrics_report_interval_ms", "1000")
+        assert connect(None, cpus=2)
+        yield f"http://127.0.0.1:{ray.nodes()[0]['MetricsExportPort']}/metrics"
+        ray.shutdown()
 
 
 def scrape(url):

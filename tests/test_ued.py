@@ -20,6 +20,7 @@ MISTAKES = [
     ({"teacher": TeacherConfig("paired"), "students": 1}, "students is 1 with teacher.method paired; allowed are 2"),
     ({"teacher": TeacherConfig("accel", replay=1.5)}, "teacher.replay is 1.5; allowed are numbers from 0 to 1"),
     ({"teacher": TeacherConfig("accel", lanes=True)}, "run.tiles is 4 with teacher.lanes and accel; allowed are multiples of 3"),
+    ({"teacher": TeacherConfig("repaired", lanes=True)}, "teacher.lanes is set with teacher.method repaired; allowed is it with plr"),
     ({"teacher": TeacherConfig("sfl", tries=0)}, "teacher.tries is 0; allowed are whole numbers from 1"),
     ({"students": 3}, "run.tile is 8 with 3 students; allowed are multiples of the students"),
 ]
