@@ -43,7 +43,8 @@ class EnvActor:
         self.experiment, self.first = experiment, first
         with warnings.catch_warnings():  # Ray's own code calls what Ray deprecates
             warnings.simplefilter("ignore")
-            self.again = bool(ray.get_runtime_context().was_current_actor_reconstructed)  # in place of one that died
+            again = ray.get_runtime_context().was_current_actor_reconstructed
+        self.life = time.time_ns() if again else 0  # which of the actors this is that have stood here; 0: the first
         self.host = TileHost(experiment, first, count)
 
     def __repr__(self) -> str:
@@ -57,7 +58,7 @@ class EnvActor:
         They are an argument, not fetched in here: Ray may play rounds that were lost again in any order, and then holds one back until
         the states before it are there, instead of letting this actor wait for a round that only itself can play.
 
-        Returns the packed trajectory, the outcomes (the first one of a restarted actor says so), and the states after it.
+        Returns the packed trajectory, the outcomes (the first one says which `life` of the actor it is), and the states after it.
         """
         before: list[TileState] | None = None
         if states is not None and self.host.at != number:
@@ -67,8 +68,7 @@ class EnvActor:
         except Exception as error:
             world = self.first * self.experiment.run.tile
             raise RuntimeError(f"{self.name}: round {number}, seed {self.experiment.seed}, worlds from {world}: {error}") from error
-        if self.again:
-            self.again, played.outcomes[0]["restarted"] = False, 1.0
+        played.outcomes[0]["life"] = self.life
         packed = None if played.trajectory is None else played.trajectory.pack()
         return packed, played.outcomes, [pack(state) for state in played.states]
 

@@ -104,7 +104,7 @@ class RayRunner:
         self.close()
         experiment, run = self.experiment, self.experiment.run
         gpu = run.device.startswith("cuda")
-        share = {"num_gpus": 1 / (run.env_actors + run.learners)} if gpu else {}
+        gpus = {"num_gpus": 1 / (run.env_actors + run.learners)} if gpu else {}
         once = {"max_restarts": 0}
         self.each = min(1, run.act_threads / 2)  # CPUs of an env actor
         shares = split(run.tiles, max(1, min(run.env_actors, self._room()))) if run.tiles else []
@@ -113,12 +113,13 @@ class RayRunner:
             self.meta = actor(MetaLearnerActor, "MetaLearner", num_cpus=0, **once).remote(experiment)
             self.replay = None if experiment.store() is None else actor(ReplayActor, "Replay", num_cpus=0, **once).remote(experiment)
             learners = [
-                actor(LearnerActor, f"Learner {rank}" if rank else "Learner", num_cpus=0, **once, **share).remote(experiment, self.replay)
+                actor(LearnerActor, f"Learner {rank}" if rank else "Learner", num_cpus=0, **once, **gpus).remote(experiment, self.replay)
                 for rank in range(run.learners)
             ]
             self.learner, *self.others = learners
-            host = {"num_cpus": self.each, "max_restarts": RESTARTS, "max_task_retries": -1, **share}
-            self.hosts = [actor(EnvActor, env_actor(first, count), **host).remote(experiment, first, count) for first, count in shares]
+            host = {"num_cpus": self.each, "max_restarts": RESTARTS, "max_task_retries": -1, **gpus}
+            self.names, self.lives = [env_actor(*share) for share in shares], [0] * len(shares)
+            self.hosts = [actor(EnvActor, name, **host).remote(experiment, *share) for name, share in zip(self.names, shares, strict=True)]
             self.actors = [self.meta, *learners, *([self.replay] if self.replay else []), *self.hosts]
             number = 0
             if self.others:
@@ -164,9 +165,12 @@ class RayRunner:
         self.weights = {v: w for v, w in self.weights.items() if v > number - self.experiment.run.staleness - 1}
         self.weights[number + 1] = weights
         found = self._get([metrics, *(outcomes for _, outcomes in handle), *others])
-        outcomes = [outcome for share in found[1 : 1 + len(handle)] for outcome in share]
-        self.restarts += [f"the env actor from tile {k} on died; another plays on" for k, o in enumerate(outcomes) if o.pop("restarted", 0)]
-        return found[0], outcomes
+        shares = found[1 : 1 + len(handle)]
+        for k, share in enumerate(shares):
+            if (life := share[0].pop("life")) != self.lives[k]:
+                self.lives[k] = life
+                self.restarts.append(f"{self.names[k]} was lost; another has played its round again")
+        return found[0], [outcome for share in shares for outcome in share]
 
     def news(self) -> list[str]:
         """Env actors that were restarted."""

@@ -35,9 +35,12 @@ def over_ray(path, made, watch=None):
     return train(path, made, runner, (lambda row: None) if watch is None else lambda row: watch(runner, row))
 
 
-@pytest.mark.parametrize(("kind", "learners"), [("coin", 2), ("accel", 3)])
+@pytest.mark.parametrize(("kind", "learners"), [("coin", 2), ("gru", 3)])
 def test_fifty_updates_of_several_are_those_of_one(cluster, tmp_path, kind, learners):
-    """The same global batch, and a sum in another order: weights within 1e-5 after 50 updates, not only close to where they began."""
+    """The same global batch, and a sum in another order: weights within 1e-5 after 50 updates, not only close to where they began.
+
+    A teacher who ranks levels would make the batches differ: rounding may turn two ranks round, and then other levels are played.
+    """
     settings = {"updates": 50, "checkpoint_every": 25}
     train(tmp_path / "one", experiment(kind, **settings))
     over_ray(tmp_path / "several", experiment(kind, learners=learners, **settings))

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -229,7 +230,8 @@ def test_the_loop_feeds_it(tmp_path, monkeypatch):
     monkeypatch.setattr(run.time, "sleep", lambda seconds: None)
     made = experiment("coin", staleness=2)
     folder = RunFolder.create(tmp_path / "one", "coin-ppo", made)
-    summary = run.train(folder, Falling(made, 5), {}, lambda one: rows[one.get("update")].append(one))
+    runner: Any = Falling(made, 5)
+    summary = run.train(folder, runner, {}, lambda one: rows[one.get("update")].append(one))
     assert {update: len(found) for update, found in rows.items()} == {None: 1, 1: 1, 2: 1, 3: 1, 4: 2, 5: 2, 6: 1, 7: 1}
     assert shown["env_steps_total"] == summary["env_steps"] == 7 * 4 * 64 * 12
     assert shown["updates_total"] == 7 and shown["checkpoint_falls_total"] == 1
@@ -320,7 +322,9 @@ def scrape(url):
     found = {}
     for line in lines:
         if line.startswith("ray_interplay_"):
-            name, tags, value = re.fullmatch(r"(\w+){(.*)} (\S+)", line).groups()
+            parts = re.fullmatch(r"(\w+){(.*)} (\S+)", line)
+            assert parts, line
+            name, tags, value = parts.groups()
             tags = dict(re.findall(r'(\w+)="(.*?)"', tags))
             label = [tags[key] for key in ("phase", "player", "figure", "kind") if key in tags]
             key = (name.removeprefix("ray_interplay_"), tags["recipe"], tags["run"], tags["seed"], *label)
@@ -338,8 +342,7 @@ def by_category(spans):
 
 def timeline(whole):
     """Ray's timeline, once it is whole: processes send their spans every second."""
-    import ray
-
+    ray: Any = pytest.importorskip("ray")
     until = time.monotonic() + 20
     while not whole(by_category(spans := ray.timeline())) and time.monotonic() < until:
         pass
@@ -349,9 +352,9 @@ def timeline(whole):
 @pytest.mark.timeout(240)
 def test_prometheus_reads_what_the_run_did(cluster, tmp_path):
     """Two env actors, one of which is killed; another run of the same name beside it; and Ray's timeline of it all."""
-    import ray
-
     from interplay.cluster.streaming import RayRunner
+
+    ray: Any = pytest.importorskip("ray")
 
     made, events, names, spans = experiment("coin", env_actors=2, staleness=1), [], [], []
     runner, beside = RayRunner(made, "one"), RayRunner(experiment("exact"), "one")
@@ -359,7 +362,8 @@ def test_prometheus_reads_what_the_run_did(cluster, tmp_path):
     def watch(row):
         events.extend([row] if "event" in row else [])
         if row.get("update") == 2:
-            os.kill(pid_of(runner.hosts[1]), signal.SIGKILL)
+            pid: Any = pid_of(runner.hosts[1])
+            os.kill(pid, signal.SIGKILL)
             beside.restore(None)
             names.extend(ray.util.list_named_actors(all_namespaces=True))
         if row.get("update") == 7:  # while there are actors to send their spans
@@ -367,7 +371,7 @@ def test_prometheus_reads_what_the_run_did(cluster, tmp_path):
 
     _, summary, rows = train(tmp_path / "one", made, runner, watch)
     beside.close()
-    assert [event["event"] for event in events] == ["the env actor from tile 2 on died; another plays on"]
+    assert [event["event"] for event in events] == ["EnvActor(tiles 2-3) was lost; another has played its round again"]
     kinds = ["EnvActor(tiles 0-1)", "EnvActor(tiles 2-3)", "Learner", "Learner", "MetaLearner", "MetaLearner"]
     assert sorted(actor["name"] for actor in names) == [f"one/{kind}" for kind in kinds]
     assert len({actor["namespace"] for actor in names}) == 2
