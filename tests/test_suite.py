@@ -150,7 +150,7 @@ def tiny(teacher=None, seed=0, **changes):
 def runs(tmp_path_factory):
     """Two runs of one recipe, one of another, one that is no maze."""
     folder = tmp_path_factory.mktemp("runs")
-    sfl = TeacherConfig("sfl", keep=8, sweep=2, period=2)
+    sfl = TeacherConfig("sfl", keep=8, sweep=2, tries=1, period=2)
     made = {"plr0": tiny(), "plr1": tiny(seed=1), "dr": tiny(TeacherConfig("dr")), "sfl": tiny(sfl), "coin": experiment("coin")}
     made["six"] = tiny(world=WorldConfig("maze", size=6, rounds=12, actions=3))
     for name, one in made.items():
