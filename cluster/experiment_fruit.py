@@ -1,18 +1,18 @@
 """The experiment of SAMPLR (Jiang et al. 2022): one biased curriculum, for students who ground themselves in the truth and for others."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
-from interplay.cluster.experiment_ued import UEDExperiment
+from interplay.cluster.experiment_ued import MakerConfig, UEDExperiment
 from interplay.cluster.experiment_worlds import WorldConfig
 from interplay.envs import fruit
-from interplay.envs.core import Env, UsageError
+from interplay.envs.core import Env, UsageError, whole
 from interplay.envs.fruit_maker import FruitMaker
 from interplay.learners.core import Task
 from interplay.learners.level_scores import by_episode
-from interplay.learners.teachers import Maker
+from interplay.learners.teacher import Maker
 from interplay.policies.grounded_player import GroundedPlayer
 from interplay.policies.player import Player
 from interplay.policies.trajectory import Trajectory
@@ -78,10 +78,17 @@ class FruitExperiment(UEDExperiment):
         return told | {"optimal_rate/samplr": float(rate[:half].nanmean()), "optimal_rate/plr": float(rate[half:].nanmean())}
 
     def check(self) -> None:
-        """Also that there are as many of one kind as of the other."""
-        super().check()
-        if self.students % 2:
-            raise UsageError(f"students is {self.students}; allowed are even numbers: one half grounds itself, the other does not")
+        """Also that there are as many of one kind as of the other, and that nothing is asked for that only mazes have."""
+        if self.built_by:
+            raise UsageError(f"teacher.method is {self.teacher.method!r}, which builds mazes; allowed here are dr, plr, accel and sfl")
+        for name, usual in asdict(MakerConfig()).items():
+            if getattr(self.maker, name) != usual:
+                told = f"maker.{name} is {getattr(self.maker, name)!r}, of which fruit levels know nothing"
+                raise UsageError(f"{told}; allowed is {usual!r}, the default (see fruit.*)")
         for name in ("chance", "bias"):
             if not 0 <= getattr(self.fruit, name) <= 1:
                 raise UsageError(f"fruit.{name} is {getattr(self.fruit, name)}; allowed are probabilities from 0 to 1")
+        whole("fruit.draws", self.fruit.draws, 1, 2**31 - 1)
+        super().check()
+        if self.students % 2:
+            raise UsageError(f"students is {self.students}; allowed are even numbers: one half grounds itself, the other does not")

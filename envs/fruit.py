@@ -16,16 +16,17 @@ import numpy as np
 
 from interplay.envs.bits import emit, finish
 from interplay.envs.core import Section, UsageError, World, whole
-from interplay.envs.grid import AHEAD, CELLS, FORWARD, bit, pack_planes, plane_bytes, thing_seen, turned, wall_at, walls_seen
-from interplay.envs.maze import ACTIONS
+from interplay.envs.grid import CELLS, STATE, bit, moves, pack_planes, plane_bytes, reset, thing_seen, turn, wall_at, walls_seen
 from interplay.envs.rule import rule
 
 APPLE, BANANA = 0, 1
 PLANES = ("walls", "apple", "banana")
-WHERE = [("start", "u2"), ("apple", "u2"), ("banana", "u2"), ("heading", "u1")]
-RULES = [("truth", "u1"), ("side", "u1"), ("rounds", "i4"), ("pays", "f4", (2,))]
+WHERE = [("start", "i2"), ("apple", "i2"), ("banana", "i2"), ("heading", "i1")]
+RULES = [("truth", "i1"), ("side", "i1"), ("rounds", "i4"), ("pays", "f4", (2,))]
 THINGS = ("start", "apple", "banana")
 LARGEST = float(np.finfo(np.float32).max)
+
+__all__ = ["edit", "observe", "reset", "step", "world"]
 
 
 def world(rooms: int = 1, room: int = 3, rounds: int = 0, actions: int = 3, apple: float = 3.0, banana: float = 10.0) -> World:
@@ -41,9 +42,7 @@ def world(rooms: int = 1, room: int = 3, rounds: int = 0, actions: int = 3, appl
     n = many * (wide + 1) - 1
     if n > 101:
         raise UsageError(f"{many} rooms of {wide} cells make a square of {n} cells on a side; allowed are 101 at most")
-    if actions not in (3, 7):
-        raise UsageError(f"actions is {actions!r}; allowed are 3 (left, right, forward) and 7")
-    last, top, cell = 2**31 - 1, (n - wide) // 2, (0, n * n - 1)
+    names, last, top, cell = moves(actions), 2**31 - 1, (n - wide) // 2, (0, n * n - 1)
     limit = whole("rounds", rounds, 0, last) or 2 * (wide + 1) ** 2 * many
     return World(
         name="fruit",
@@ -52,7 +51,7 @@ def world(rooms: int = 1, room: int = 3, rounds: int = 0, actions: int = 3, appl
         actions=actions,
         observation=(3 * CELLS + 4,),
         level=[("walls", "u1", (plane_bytes(n),)), *WHERE, *RULES],
-        state=[("turn", "i4"), ("x", "i2"), ("y", "i2"), ("facing", "i1")],
+        state=STATE,
         default={
             "walls": pack_planes(building(many, wide, np.full((1, many - 1), n // 2)))[0],
             **{"start": top * n, "apple": (top + wide) * n - 1, "banana": (top + wide - 1) * n - 1},
@@ -64,7 +63,7 @@ def world(rooms: int = 1, room: int = 3, rounds: int = 0, actions: int = 3, appl
             **{"truth": (0, 1), "side": (n, n), "rounds": (1, last), "pays": (0, LARGEST)},
         },
         check_levels=check_levels,
-        action_names=ACTIONS[:actions],
+        action_names=names,
         packed=True,
         sections=(
             *(Section(name, k * CELLS, k * CELLS + CELLS) for k, name in enumerate(PLANES)),
@@ -92,30 +91,18 @@ def building(rooms: int, room: int, doors: np.ndarray) -> np.ndarray:
 
 
 @rule
-def reset(w):
-    """The agent stands at the start."""
-    n = int(w.side)
-    w.turn = 0
-    w.x, w.y, w.facing = int(w.start) % n, int(w.start) // n, w.heading
-
-
-@rule
 def step(w, action, reward):
     """Turn, or go ahead; onto a fruit is eating it."""
-    n = int(w.side)
-    w.turn += 1
     reward[0] = 0
-    w.facing = turned(int(w.facing), action[0])
-    if action[0] == FORWARD:
-        x, y = int(w.x) + AHEAD[w.facing, 0], int(w.y) + AHEAD[w.facing, 1]
-        if not wall_at(w.walls, n, x, y):
-            cell = y * n + x
-            if cell == w.apple or cell == w.banana:
-                eaten = BANANA if cell == w.banana else APPLE
-                if eaten == w.truth:
-                    reward[0] = w.pays[eaten]
-                return True, False
-            w.x, w.y = x, y
+    goes, x, y = turn(w, action[0])
+    if goes:
+        cell = y * int(w.side) + x
+        if cell == w.apple or cell == w.banana:
+            eaten = BANANA if cell == w.banana else APPLE
+            if eaten == w.truth:
+                reward[0] = w.pays[eaten]
+            return True, False
+        w.x, w.y = x, y
     return w.turn >= w.rounds, False
 
 

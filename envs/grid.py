@@ -1,17 +1,30 @@
-"""Rules that worlds on a walled grid share: where an agent faces and goes, and what it sees of a plane of cells kept as bits.
+"""Rules that worlds on a walled grid share: where an agent starts, faces and goes, and what it sees of planes of cells kept as bits.
 
 A cell has the number y * side + x; headings are 0 right, 1 down, 2 left, 3 up (y grows downwards). A view is 5 x 5 cells, the agent
 in the middle of the lowest row, looking up; it sees through walls, and everything outside the grid is wall.
 """
 
+from typing import Any
+
 import numpy as np
 
+from interplay.envs.core import UsageError
 from interplay.envs.rule import rule
 
 VIEW = 5
 CELLS = VIEW * VIEW
 LEFT, RIGHT, FORWARD = 0, 1, 2
 AHEAD = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])  # (dx, dy) of each heading
+ACTIONS = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
+# Of an agent's world. All fields are signed: in plain Python (the debugger, the simulator) a difference of unsigned ones would wrap.
+STATE: list[tuple[Any, ...]] = [("turn", "i4"), ("x", "i2"), ("y", "i2"), ("facing", "i1")]
+
+
+def moves(actions: int) -> tuple[str, ...]:
+    """The names of an agent's moves: 3, or the 7 of the literature, of which the last four do nothing; else a `UsageError`."""
+    if actions not in (3, 7):
+        raise UsageError(f"actions is {actions!r}; allowed are 3 (left, right, forward) and 7")
+    return ACTIONS[:actions]
 
 
 def plane_bytes(side: int) -> int:
@@ -51,6 +64,28 @@ def turned(heading, action):
     if action == RIGHT:
         return (heading + 1) & 3
     return heading
+
+
+@rule
+def reset(w):
+    """The agent stands at the level's `start` and faces its `heading`, before the first move."""
+    n = int(w.side)
+    w.turn = 0
+    w.x, w.y, w.facing = int(w.start) % n, int(w.start) // n, w.heading
+
+
+@rule
+def turn(w, action):
+    """Count a move, and turn the agent. Returns whether it goes ahead, onto a cell that is no wall, and that cell's (x, y).
+
+    Where it stands is left as it is: what is on the cell may end the game before it gets there.
+    """
+    w.turn += 1
+    w.facing = turned(int(w.facing), action)
+    if action != FORWARD:
+        return False, 0, 0
+    x, y = int(w.x) + AHEAD[w.facing, 0], int(w.y) + AHEAD[w.facing, 1]
+    return not wall_at(w.walls, int(w.side), x, y), x, y
 
 
 @rule

@@ -17,18 +17,29 @@ from torch import Tensor
 
 from interplay.envs.bits import emit, finish
 from interplay.envs.core import Section, UsageError, World, whole
-from interplay.envs.grid import AHEAD, CELLS, FORWARD, bit, pack_planes, plane_bytes, thing_seen, turned, unpack_planes, wall_at, walls_seen
+from interplay.envs.grid import (
+    CELLS,
+    STATE,
+    bit,
+    moves,
+    pack_planes,
+    plane_bytes,
+    reset,
+    thing_seen,
+    turn,
+    unpack_planes,
+    wall_at,
+    walls_seen,
+)
 from interplay.envs.maze_levels import Mazes
 from interplay.envs.rule import rule
 
-ACTIONS = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
+__all__ = ["observe", "reset", "step", "world"]
 
 
 def world(size: int = 13, rounds: int = 250, actions: int = 7) -> World:
     """Mazes of `size` x `size` cells without a border, of `rounds` moves at most; by default empty, from corner to corner."""
-    n = whole("size", size, 2, 101)
-    if actions not in (3, 7):
-        raise UsageError(f"actions is {actions!r}; allowed are 3 (left, right, forward) and 7")
+    n, names = whole("size", size, 2, 101), moves(actions)
     return World(
         name="maze",
         rules=sys.modules[__name__],
@@ -43,11 +54,11 @@ def world(size: int = 13, rounds: int = 250, actions: int = 7) -> World:
             ("side", "i1"),
             ("rounds", "i4"),
         ],
-        state=[("turn", "i4"), ("x", "i2"), ("y", "i2"), ("facing", "i1")],
+        state=STATE,
         default={"walls": 0, "goal": n * n - 1, "start": 0, "heading": 0, "side": n, "rounds": whole("rounds", rounds, 1, 2**31 - 1)},
         limits={"goal": (0, n * n - 1), "start": (0, n * n - 1), "heading": (0, 3), "side": (n, n), "rounds": (1, 2**31 - 1)},
         check_levels=check_levels,
-        action_names=ACTIONS[:actions],
+        action_names=names,
         packed=True,
         sections=(Section("walls", 0, CELLS), Section("goal", CELLS, 2 * CELLS), Section("heading", 2 * CELLS, 2 * CELLS + 4)),
         picture=picture,
@@ -55,27 +66,15 @@ def world(size: int = 13, rounds: int = 250, actions: int = 7) -> World:
 
 
 @rule
-def reset(w):
-    """The agent stands at the start."""
-    n = int(w.side)
-    w.turn = 0
-    w.x, w.y, w.facing = int(w.start) % n, int(w.start) // n, w.heading
-
-
-@rule
 def step(w, action, reward):
     """Turn, or go ahead; the goal pays the more the earlier."""
-    n = int(w.side)
-    w.turn += 1
     reward[0] = 0
-    w.facing = turned(int(w.facing), action[0])
-    if action[0] == FORWARD:
-        x, y = int(w.x) + AHEAD[w.facing, 0], int(w.y) + AHEAD[w.facing, 1]
-        if not wall_at(w.walls, n, x, y):
-            if y * n + x == w.goal:
-                reward[0] = np.float32(1) - np.float32(0.9) * np.float32(w.turn) / np.float32(w.rounds)
-                return True, False
-            w.x, w.y = x, y
+    goes, x, y = turn(w, action[0])
+    if goes:
+        if y * int(w.side) + x == w.goal:
+            reward[0] = np.float32(1) - np.float32(0.9) * np.float32(w.turn) / np.float32(w.rounds)
+            return True, False
+        w.x, w.y = x, y
     return w.turn >= w.rounds, False
 
 

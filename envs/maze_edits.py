@@ -4,7 +4,8 @@ import numpy as np
 from numba import njit
 
 from interplay.envs.core import whole
-from interplay.envs.maze_generators import count_free, free_cell, key_of, roll
+from interplay.envs.maze_generators import key_of
+from interplay.envs.maze_kernels import count_free, free_cell, roll
 from interplay.envs.maze_levels import Mazes
 
 NOTHING, FLIP, MOVE = range(3)

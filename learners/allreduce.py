@@ -16,28 +16,34 @@ from torch import Tensor
 PATIENCE = timedelta(minutes=10)
 
 
+def meeting_place(host: str, size: int) -> Any:
+    """Where `size` learners find each other: a store on a free port of this process, which stays open as long as it is kept."""
+    from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
+
+    return TCPStore(host, 0, size, True, timeout=PATIENCE, wait_for_workers=False)
+
+
 class Team:
     """Membership in a group of m learners.
 
     Args:
         rank: of this one, 0 ... m - 1.
         size: m.
-        store: "host:port" where rank 0 listens.
+        store: rank 0's own `meeting_place`, or where it is, "host:port".
         device: "cpu" (gloo) or "cuda:..." (nccl).
     """
 
-    def __init__(self, rank: int, size: int, store: str, device: str) -> None:
+    def __init__(self, rank: int, size: int, store: Any, device: str) -> None:
         import torch.distributed as dist
 
-        if store.startswith("127."):
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # a cluster of this machine alone
         self.rank, self.size, self.dist = rank, size, dist
-        host, _, port = store.rpartition(":")
-        kept = dist.TCPStore(  # pyright: ignore[reportPrivateImportUsage]
-            host, int(port), size, rank == 0, timeout=PATIENCE
-        )
+        if isinstance(store, str):
+            host, _, port = store.rpartition(":")
+            store = dist.TCPStore(host, int(port), size, False, timeout=PATIENCE)  # pyright: ignore[reportPrivateImportUsage]
+        if store.host.startswith("127."):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # a cluster of this machine alone
         kind = "nccl" if device.startswith("cuda") else "gloo"
-        dist.init_process_group(kind, store=kept, rank=rank, world_size=size, timeout=PATIENCE)
+        dist.init_process_group(kind, store=store, rank=rank, world_size=size, timeout=PATIENCE)
 
     def mine(self, pieces: Sequence[Any]) -> Sequence[Any]:
         """This one's share of some pieces of work, dealt out in turn."""

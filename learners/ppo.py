@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from interplay.envs import streams
+from interplay.envs.core import UsageError
 from interplay.learners.allreduce import Team
 from interplay.learners.chunks import Crew
 from interplay.learners.optim import AdamConfig, MemberAdam
@@ -179,6 +180,8 @@ class PPO:
 
         if self.team is None:
             return summed(self.crew.map(work, part.split(size)))
+        if len(part) < self.team.size:
+            raise UsageError(f"run.learners is {self.team.size} with minibatches of {len(part)} rows; allowed is at most one learner a row")
         pieces = part.split(min(size, -(-len(part) // self.team.size)))  # there is something for everybody
         return self.team.pooled(*summed(self.crew.map(work, self.team.mine(pieces))))
 

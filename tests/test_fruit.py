@@ -129,6 +129,13 @@ def test_the_secret_shows_in_nothing_but_the_pay(rooms, room):
     assert eaten == paid.sum() > 100 and paid.min() > 40
 
 
+def test_numbers_are_signed():
+    """In plain Python a difference of unsigned ones would wrap; walls are bits, not numbers."""
+    game, fields = world("fruit", rooms=16, room=5), make("fruit").world.record.fields
+    assert [name for name, *_ in game.level + game.state if fields[name][0].base.kind == "u"] == ["walls"]
+    assert all(np.iinfo(game.record[name]).max >= high for name, (_, high) in game.limits.items() if name != "pays")
+
+
 def test_edits_that_are_none_change_nothing():
     batch = make("fruit", num_envs=6)
     batch.step(torch.tensor([[0], [1], [0], [1], [0], [1]]))

@@ -10,13 +10,15 @@ from scipy import stats
 
 from interplay.cluster.experiment import RunConfig
 from interplay.cluster.experiment_fruit import FruitConfig, FruitExperiment
+from interplay.cluster.experiment_ued import MakerConfig
 from interplay.cluster.recipes_ued import UED
 from interplay.cluster.runner import LocalRunner
-from interplay.envs import fruit, make
+from interplay.envs import UsageError, fruit, make
 from interplay.envs.fruit_maker import FruitMaker
 from interplay.learners.core import Task
 from interplay.learners.optim import AdamConfig
 from interplay.learners.ppo import PPO, PPOConfig
+from interplay.learners.teacher import TeacherConfig
 from interplay.policies.grid_network import EMPTY, PICTURE, GridConfig, GridNetwork
 from interplay.policies.grounded_player import GroundedPlayer
 from interplay.policies.player import NetworkPlayer
@@ -228,6 +230,32 @@ def test_the_rate_of_what_is_best_is_counted():
         rates[b // 16] += [ate[1] / sum(ate)] if any(ate) else []
     for name, found in zip(("samplr", "plr"), rates, strict=True):
         assert told[f"optimal_rate/{name}"] == pytest.approx(np.mean(found), abs=1e-6) and 0 < np.mean(found) < 1
+
+
+BUILT = "which builds mazes; allowed here are dr, plr, accel and sfl"
+UNREAD = "of which fruit levels know nothing; allowed is"
+MISTAKES = [
+    *(({"teacher": TeacherConfig(method)}, f"teacher.method is '{method}', {BUILT}") for method in ("paired", "repaired", "minimax")),
+    ({"maker": MakerConfig("empty")}, f"maker.generator is 'empty', {UNREAD} 'clutter', the default"),
+    ({"maker": MakerConfig(walls=25)}, f"maker.walls is 25, {UNREAD} 60"),
+    ({"maker": MakerConfig(edits=5)}, f"maker.edits is 5, {UNREAD} 20"),
+    ({"fruit": FruitConfig(draws=0)}, "fruit.draws is 0; allowed are whole numbers from 1"),
+    ({"fruit": FruitConfig(bias=1.5)}, "fruit.bias is 1.5; allowed are probabilities from 0 to 1"),
+    ({"fruit": FruitConfig(chance=-0.1)}, "fruit.chance is -0.1; allowed are probabilities"),
+    ({"students": 5}, "students is 5; allowed are even numbers"),
+]
+
+
+@pytest.mark.parametrize(("changes", "told"), MISTAKES, ids=[told[:30] for _, told in MISTAKES])
+def test_mistakes_are_told_before_anything_runs(changes, told):
+    with pytest.raises(UsageError) as error:
+        replace(UED["fruit-samplr"].experiment, **changes).check()
+    assert told in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("method", ["dr", "plr", "accel", "sfl"])
+def test_teachers_who_do_not_build_are_allowed(method):
+    replace(UED["fruit-samplr"].experiment, teacher=TeacherConfig(method), fruit=FruitConfig(draws=1)).check()
 
 
 def rates(side, rounds=0, students=0, tile=0):

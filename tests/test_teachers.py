@@ -15,7 +15,8 @@ from interplay.envs import UsageError, world
 from interplay.envs.maze_maker import MazeMaker
 from interplay.learners.level_scores import measure
 from interplay.learners.priorities import BufferConfig
-from interplay.learners.teachers import KINDS, Seats, TeacherConfig, teacher
+from interplay.learners.teacher import KINDS, Seats, TeacherConfig
+from interplay.learners.teachers import teacher
 
 LUCK = 1e-4  # seeds are fixed; below this p-value the numbers are not random
 ROOMY = BufferConfig(capacity=10_000, fill=0.0)  # nothing is ever thrown out
@@ -367,6 +368,16 @@ def test_reports_say_what_a_round_was():
         for task in tasks:
             assert {k for k in KINDS if task.options["report"][f"teacher/{k}"]} == {task.options["kind"]}
             assert task.options["report"]["teacher/lag"] == 0
+
+
+@pytest.mark.parametrize("method", ["dr", "plr", "sfl"])
+def test_buffers_are_looked_at_once_a_round(method, monkeypatch):
+    """However many tiles play, all of which are told the same."""
+    made, looks = make(method), []
+    monkeypatch.setattr(made, "report", lambda: looks.append(len(looks)) or {"teacher/look": float(len(looks))})
+    for number in range(3):
+        assert [task.options["report"]["teacher/look"] for task in made.ask(4)] == [number + 1.0] * 4
+    assert len(looks) == 3
 
 
 STATES = {

@@ -11,7 +11,7 @@ from interplay.cluster.recipes import RECIPES
 from interplay.cluster.recipes_ued import UED
 from interplay.cluster.record import RunFolder
 from interplay.envs.core import UsageError
-from interplay.learners.teachers import TeacherConfig
+from interplay.learners.teacher import TeacherConfig
 
 MISTAKES = [
     ({"maker": MakerConfig("cluter")}, "generator 'cluter' is unknown; did you mean 'clutter'?"),
