@@ -1,6 +1,5 @@
 """The Ray actors: thin mailboxes around a tile host, a learner and a meta-learner. They return NumPy arrays, never torch tensors."""
 
-import socket
 import time
 import warnings
 from typing import Any
@@ -8,21 +7,17 @@ from typing import Any
 import torch
 
 from interplay.cluster.experiment import Experiment, threads
+from interplay.cluster.fleet import env_actor
 from interplay.cluster.replay_actor import RemoteReplay
 from interplay.cluster.telemetry import gpu_memory
 from interplay.cluster.tiles import TileHost, TileState, pack
-from interplay.learners.allreduce import Team
+from interplay.learners.allreduce import Team, meeting_place
 from interplay.learners.core import Task
 from interplay.policies.trajectory import Trajectory
 
 
 def _tensors(arrays: dict[str, Any]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(x.copy()) for name, x in arrays.items()}
-
-
-def env_actor(first: int, count: int) -> str:
-    """Name of the env actor of tiles `first ... first + count - 1`."""
-    return f"EnvActor(tiles {first}-{first + count - 1})"
 
 
 def _bytes(packed: dict[str, Any]) -> int:
@@ -45,10 +40,15 @@ class EnvActor:
             warnings.simplefilter("ignore")
             again = ray.get_runtime_context().was_current_actor_reconstructed
         self.life = time.time_ns() if again else 0  # which of the actors this is that have stood here; 0: the first
+        self.node = ray.get_runtime_context().get_node_id()
         self.host = TileHost(experiment, first, count)
 
     def __repr__(self) -> str:
         return self.name
+
+    def forget(self) -> None:
+        """Where the tiles stand does not count any more: the next round begins from states that come with it."""
+        self.host.at = -1
 
     def play(
         self, number: int, version: int, weights: dict[str, Any], tasks: list[Task], states: list[dict[str, Any]] | None
@@ -58,7 +58,8 @@ class EnvActor:
         They are an argument, not fetched in here: Ray may play rounds that were lost again in any order, and then holds one back until
         the states before it are there, instead of letting this actor wait for a round that only itself can play.
 
-        Returns the packed trajectory, the outcomes (the first one says which `life` of the actor it is), and the states after it.
+        Returns the packed trajectory, the outcomes (the first one says which `life` of the actor it is, on which `node`), and the states
+        after it.
         """
         before: list[TileState] | None = None
         if states is not None and self.host.at != number:
@@ -68,7 +69,7 @@ class EnvActor:
         except Exception as error:
             world = self.first * self.experiment.run.tile
             raise RuntimeError(f"{self.name}: round {number}, seed {self.experiment.seed}, worlds from {world}: {error}") from error
-        played.outcomes[0]["life"] = self.life
+        played.outcomes[0] |= {"life": self.life, "node": self.node}
         packed = None if played.trajectory is None else played.trajectory.pack()
         return packed, played.outcomes, [pack(state) for state in played.states]
 
@@ -90,18 +91,16 @@ class LearnerActor:
     def __repr__(self) -> str:
         return "Learner"
 
-    def listen(self) -> str:
-        """Where the other learners find this one: "host:port"."""
+    def listen(self, size: int) -> str:
+        """Open the place where the `size` learners find each other, for the first of them; returns "host:port"."""
         import ray
 
-        host = ray.util.get_node_ip_address()
-        with socket.socket() as probe:
-            probe.bind((host, 0))
-            return f"{host}:{probe.getsockname()[1]}"
+        self.store = meeting_place(ray.util.get_node_ip_address(), size)
+        return f"{self.store.host}:{self.store.port}"
 
     def join(self, rank: int, size: int, store: str) -> None:
         """Become one of several learners, who share each update."""
-        self.learner.team = Team(rank, size, store, str(self.learner.network.flat.device))
+        self.learner.team = Team(rank, size, self.store if rank == 0 else store, str(self.learner.network.flat.device))
 
     def weights(self) -> dict[str, Any]:
         """What actors need to act."""

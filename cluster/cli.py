@@ -17,6 +17,8 @@ USAGE = """usage: interplay COMMAND ...
   gallery RUN              mazes that a run's teacher proposed, as training went on, as PNG and GIF
   submit RECIPE [flags]    run a recipe as a job of a Ray cluster: --address http://HEAD:8265, --storage URI for its run folder
   jobs VERB ...            of a cluster: list, logs ID, stop ID, fetch ID DEST
+  sweep RECIPE [flags]     a grid of settings by seeds, over Ray Tune: --seeds 8 --set optim.lr=1e-3,3e-4; run again, it goes on
+  scale RECIPE [flags]     speed by env actors, learners and nodes, measured; --simulate 1000: predicted
   bench [flags]            env steps/s by world and batch size
   doctor                   what this machine has, and what is wrong with it
 """
@@ -33,6 +35,8 @@ COMMANDS = {
     "gallery": ("gallery", "main"),
     "submit": ("submit", "main"),
     "jobs": ("jobs", "main"),
+    "sweep": ("sweep", "main"),
+    "scale": ("scale", "main"),
     "bench": ("bench", "main"),
     "doctor": ("doctor", "main"),
 }

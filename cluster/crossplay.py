@@ -142,7 +142,7 @@ def spread(contest: Contest, pairs: list[Pair], options: CrossplayArguments) -> 
     """All pairs over so many Ray workers, to each an equal share of them."""
     import ray
 
-    from interplay.cluster.streaming import connect
+    from interplay.cluster.connect import connect
 
     connect(options.address, options.env_actors)
     absolute = tuple(name if name in BOTS else str(Path(name).resolve()) for name in contest.entrants)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from interplay.cluster.fleet import labels
 from interplay.envs.core import Env, UsageError, on_device
 from interplay.learners.core import Learner, MetaLearner, Task
 from interplay.learners.meta import Repeat
@@ -33,6 +34,9 @@ class RunConfig:
         act_threads, learn_threads: threads of an env actor and of the learner; part of what makes results repeatable.
         device: where worlds, policies and learner live.
         tail: the summary's figures are means over so many last updates.
+        env_labels, learner_labels: the nodes where env actors may stand, and learners with all else: key=value,key=value.
+        env_gpus, learner_gpus: share of a GPU for each of them; 0: all share one evenly.
+        patience: seconds that one env actor may keep the others waiting before it is replaced.
     """
 
     updates: int = 1000
@@ -47,6 +51,11 @@ class RunConfig:
     learn_threads: int = 2
     device: str = "cpu"
     tail: int = 10
+    env_labels: str = ""
+    learner_labels: str = ""
+    env_gpus: float = 0.0
+    learner_gpus: float = 0.0
+    patience: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -124,6 +133,9 @@ class Experiment:
                 wrong.append(f"run.{name} is {getattr(run, name)}; allowed are whole numbers from 1")
         if run.staleness < 0 or run.tiles < 0:
             wrong.append(f"run.staleness is {run.staleness} and run.tiles {run.tiles}; allowed are whole numbers from 0")
+        for name, value in (("env_gpus", run.env_gpus), ("learner_gpus", run.learner_gpus), ("patience", run.patience)):
+            if not 0 <= value < float("inf") or (name == "patience" and value == 0):
+                wrong.append(f"run.{name} is {value}; allowed are finite numbers, not negative, and patience above 0")
         if not 0 <= self.seed < 2**32:
             wrong.append(f"seed is {self.seed}; allowed are whole numbers from 0 to {2**32 - 1}")
         if 0 < run.tiles < run.env_actors:
@@ -132,6 +144,8 @@ class Experiment:
         wrong += [f"{name} is {value}; allowed are numbers from 0 to 1" for name, value in _shares(self) if not 0 <= value <= 1]
         if wrong:
             raise UsageError("; ".join(wrong))
+        for text in (run.env_labels, run.learner_labels):
+            labels(text)
         on_device(run.device)
         if run.learners > 1 and not hasattr(self.learner(), "team"):
             raise UsageError(f"run.learners is {run.learners}; allowed is more than 1 where the learner is PPO")

@@ -1,11 +1,20 @@
-"""The run loop: ask, play, learn, tell; checkpoint; and go on from the last checkpoint when a worker is lost."""
+"""The run loop: ask, play, learn, tell; checkpoint; and go on from the last checkpoint when a worker is lost.
 
+It stops between two updates when it is asked to (SIGTERM), and when the actors should be placed anew: rounds in flight are learned from, a
+checkpoint is written, and the run ends there, or goes on from there.
+"""
+
+import signal
+import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from interplay.cluster import checkpoint
+from interplay.cluster.experiment import Experiment
 from interplay.cluster.record import Recorder, RunFolder, tail_means, write
 from interplay.cluster.runner import LocalRunner, Lost, Runner, RunState
 from interplay.cluster.telemetry import Telemetry, exporter
@@ -15,6 +24,26 @@ PATIENCE = 10  # times that a run may fall back to the same checkpoint before it
 Watch = Callable[[dict[str, Any]], None]
 
 
+class Notice:
+    """Whether the run has been asked to stop at the next update."""
+
+    given = False
+
+
+@contextmanager
+def notice() -> Iterator[Notice]:
+    """Hears SIGTERM, as spot nodes and schedulers send it before they take a machine away. Only the main thread can."""
+    found = Notice()
+    if threading.current_thread() is not threading.main_thread():
+        yield found
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: setattr(found, "given", True))
+    try:
+        yield found
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def train(folder: RunFolder, runner: Runner, reference: dict[str, float], watch: Watch = lambda row: None) -> dict[str, Any]:
     """Run an experiment to its end, from its folder's last checkpoint; writes and returns the summary."""
     recorder = Recorder(folder)
@@ -22,8 +51,9 @@ def train(folder: RunFolder, runner: Runner, reference: dict[str, float], watch:
     began = time.perf_counter()
     status = "interrupted"
     try:
-        _segments(folder, runner, recorder, telemetry.watch)
-        status = "finished"
+        with notice() as stop, telemetry:
+            if _segments(folder, runner, recorder, telemetry.watch, stop):
+                status = "finished"
     finally:
         recorder.close()
         runner.close()
@@ -49,20 +79,26 @@ def summarise(folder: RunFolder, recorder: Recorder, status: str, reference: dic
     return summary
 
 
-def _segments(folder: RunFolder, runner: Runner, recorder: Recorder, watch: Watch) -> None:
-    """Play segment by segment; a checkpoint stands between each two."""
+def _segments(folder: RunFolder, runner: Runner, recorder: Recorder, watch: Watch, stop: Notice) -> bool:
+    """Play segment by segment; a checkpoint stands between each two. Returns whether the run is finished, and not only stopped."""
     experiment = folder.experiment
     total, every = experiment.run.updates * experiment.stages, experiment.run.checkpoint_every * experiment.stages
-    start, falls = None, 0
+    start, falls, settle = None, 0, Settle(runner, total, stop)
     while start is None or start < total:
         try:
             if start is None:
                 start = _begin(folder, runner, recorder, watch)
                 continue
-            end = min(total, (start // every + 1) * every)
-            _segment(runner, recorder, folder, start, end, watch)
-            _keep(folder, recorder, runner.state(end))
+            end = _segment(runner, recorder, folder, start, min(total, (start // every + 1) * every), watch, settle)
+            state = runner.state(end)
+            _keep(folder, recorder, state)
             start, falls = end, 0
+            if stop.given:
+                break
+            if settle.why:
+                watch({"event": f"{settle.why}: checkpoint {end} is written, actors are placed anew", "kind": "placement"})
+                settle.why = ""
+                runner.restore(state)
         except Lost as loss:
             falls += 1
             if falls > PATIENCE:
@@ -72,6 +108,22 @@ def _segments(folder: RunFolder, runner: Runner, recorder: Recorder, watch: Watc
             start = None
             watch({"event": f"a worker was lost ({loss}); going on from the last checkpoint", "kind": "fall"})
             time.sleep(min(10.0, 0.5 * 2**falls))
+    return start == total
+
+
+@dataclass
+class Settle:
+    """Asks after every round whether the segment should end here."""
+
+    runner: Runner
+    total: int
+    stop: Notice
+    why: str = ""
+
+    def __call__(self, number: int) -> bool:
+        """Whether the run was asked to stop, or its actors should be placed anew, after `number` rounds."""
+        self.why = self.why or self.runner.unsettled(self.total - number)
+        return self.stop.given or bool(self.why)
 
 
 def _begin(folder: RunFolder, runner: Runner, recorder: Recorder, watch: Watch) -> int:
@@ -95,13 +147,49 @@ def _keep(folder: RunFolder, recorder: Recorder, state: RunState) -> None:
     checkpoint.save(folder.checkpoints, state)
 
 
-def _segment(runner: Runner, recorder: Recorder, folder: RunFolder, start: int, end: int, watch: Watch) -> None:
-    """Rounds start..end-1. Round r acts with version max(start, r - staleness), so rounds overlap with updates where that is allowed."""
+def _segment(runner: Runner, recorder: Recorder, folder: RunFolder, start: int, end: int, watch: Watch, settle: Settle) -> int:
+    """Rounds from `start`, to `end` or to where the segment should end sooner; returns how many have been played then."""
     experiment = folder.experiment
-    staleness, per_round = experiment.run.staleness, experiment.worlds * experiment.run.turns
-    flying: deque[tuple[Any, Any]] = deque()
-    issued, began = start, time.perf_counter()
-    for number in range(start, end):
+    per_round, began, number = experiment.worlds * experiment.run.turns, time.perf_counter(), start
+    for done in rounds(runner, experiment, start, end, settle):
+        number = done.number + 1
+        for text in runner.news():
+            watch({"event": text, "kind": "restart"})
+        if done.metrics:
+            now = time.perf_counter()
+            row = experiment.metrics(done.metrics, done.outcomes) | {"speed/env_steps_per_s": per_round * experiment.stages / (now - began)}
+            began = now
+            watch(recorder.add(number // experiment.stages, number * per_round, row) | {"in_flight": done.flying + 1})
+    return number
+
+
+@dataclass
+class Round:
+    """A round that has been learned from.
+
+    Attributes:
+        number: which.
+        metrics: the learner's; empty before an update is whole.
+        outcomes: of the tiles.
+        flying: rounds that have been asked for and not been learned from.
+    """
+
+    number: int
+    metrics: dict[str, float]
+    outcomes: list[dict[str, Any]]
+    flying: int
+
+
+def rounds(
+    runner: Runner, experiment: Experiment, start: int, end: int, last: Callable[[int], bool] = lambda number: False
+) -> Iterator[Round]:
+    """Rounds start ... end - 1. Round r acts with version max(start, r - staleness), so rounds overlap with updates where that is allowed.
+
+    After `last(number of rounds)` no more of them are begun, and the segment ends with those in flight, where an update is whole.
+    """
+    staleness, flying = experiment.run.staleness, deque[tuple[Any, Any]]()
+    issued = number = start
+    while number < end:
         while issued < end and issued <= number + staleness:
             tasks = runner.ask()
             flying.append((tasks, runner.play(issued, max(start, issued - staleness), tasks)))
@@ -109,11 +197,7 @@ def _segment(runner: Runner, recorder: Recorder, folder: RunFolder, start: int, 
         tasks, handle = flying.popleft()
         metrics, outcomes = runner.learn(number, handle)
         runner.tell(tasks, outcomes)
-        for text in runner.news():
-            watch({"event": text, "kind": "restart"})
-        if metrics:
-            now = time.perf_counter()
-            steps = (number + 1) * per_round
-            row = experiment.metrics(metrics, outcomes) | {"speed/env_steps_per_s": per_round * experiment.stages / (now - began)}
-            began = now
-            watch(recorder.add((number + 1) // experiment.stages, steps, row) | {"in_flight": len(flying) + 1})
+        yield Round(number, metrics, outcomes, len(flying))
+        number += 1
+        if last(number):
+            end = min(end, -(-issued // experiment.stages) * experiment.stages)

@@ -65,6 +65,10 @@ class Runner(Protocol):
         """Restarts of workers that have come to light since this was asked last, in words."""
         ...
 
+    def unsettled(self, left: int) -> str:
+        """Why workers should be placed anew before the `left` rounds to come, in words; "" where they should not."""
+        ...
+
     def state(self, number: int) -> RunState:
         """The whole state after `number` rounds, when nothing is in flight."""
         ...
@@ -135,6 +139,10 @@ class LocalRunner:
     def news(self) -> list[str]:
         """None: what fails here ends the run."""
         return []
+
+    def unsettled(self, left: int) -> str:
+        """Never: there are none."""
+        return ""
 
     def state(self, number: int) -> RunState:
         """Copied."""

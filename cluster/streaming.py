@@ -4,81 +4,52 @@ A round's trajectory and the weights it is played with are references that Ray r
 for before the last one is learned from, and at most staleness + 1 rounds are ever in flight, so nothing queues up.
 """
 
-import itertools
-import logging
-import os
-import socket
+import statistics
+import time
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from interplay.cluster.experiment import Experiment
+from interplay.cluster.connect import connect
+from interplay.cluster.experiment import Experiment, RunConfig
+from interplay.cluster.fleet import dealt, draining, env_actor, labels, node_of, nodes, room, split, standing
 from interplay.cluster.runner import Lost, RunState
-from interplay.envs.core import UsageError
+from interplay.cluster.tiles import pack
 from interplay.learners.core import Task
 
+__all__ = ["RayRunner", "connect"]
+
 RESTARTS = 1000  # of one env actor; a host that keeps dying is an error, not a failure
-LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray's name for whether other machines may join
-LOOK = 5.0  # seconds of waiting between looks at whether the cluster still has room for every actor
+LOOK = 5.0  # seconds of waiting between looks at the cluster
+ENOUGH = 16  # rounds that say how fast an env actor is
+PAYS = 30.0  # seconds that dealing out the tiles anew has to save in the rest of the run
 
 
-def connect(address: str | None, cpus: int | None = None) -> bool:
-    """Join the Ray at `address`, or start one on this machine's loopback; returns whether it was started here.
+@dataclass
+class Seat:
+    """An env actor's place: its tiles `first ... first + count - 1`, and the node it should stand on, if that matters.
 
-    Raises:
-        UsageError: nothing answers at the address.
+    Attributes:
+        life: which of the actors it is that have stood here (`EnvActor.life`).
+        node: where it stands.
+        seconds: of its rounds.
     """
-    if address is None:
-        os.environ.setdefault(LOOPBACK, "0")  # read when Ray is imported: its servers then listen on 127.0.0.1 only
-    import ray
 
-    if ray.is_initialized():
-        return False
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-    here = address
-    if here is None:
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # loopback only, for the time of this run
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
-        return True
-    _knock(here)
-    try:
-        ray.init(address=here, runtime_env=_code(), **quiet)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError, OSError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise UsageError(f"no Ray answers at {address!r} ({reason}); allowed are host:port of a running head, or no --address") from None
-    return False
-
-
-def _knock(address: str) -> None:
-    """Does anything listen there? Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if address == "auto":
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except (OSError, ValueError, OverflowError) as error:
-        raise UsageError(f"no Ray answers at {address!r} ({error}); allowed are host:port of a running head, or no --address") from None
-
-
-def _code() -> dict[str, Any]:
-    """How the code reaches the nodes: by itself where it runs from a checkout, else it is installed there as it is here."""
-    from pathlib import Path
-
-    checkout = Path(__file__).resolve().parent.parent / ".path" / "interplay"
-    return {"py_modules": [str(checkout)], "excludes": ["__pycache__"]} if checkout.is_dir() else {}  # compiled rules are large
-
-
-def split(tiles: int, actors: int) -> list[tuple[int, int]]:
-    """Contiguous shares `(first, count)` of the tiles, as equal as can be."""
-    edges = [tiles * k // actors for k in range(actors + 1)]
-    return [(a, b - a) for a, b in itertools.pairwise(edges)]
+    first: int
+    count: int
+    node: str | None = None
+    life: int = 0
+    seconds: list[float] = field(default_factory=list)
 
 
 class RayRunner:
     """Env actors, a learner actor, its replay actor (if it has one) and a meta-learner actor on the Ray that this process is connected to.
 
-    Results do not depend on the number of env actors: where nodes have left, the run goes on with as many as there is room for.
+    Results do not depend on the number of env actors, nor on who hosts which tiles: the run goes on with fewer where nodes have left, with
+    more where some have joined, and slow nodes get fewer tiles.
     Ray's dashboard shows the actors as `NAME/Learner`, `NAME/EnvActor(tiles 0-3)` and so on, and `ray timeline` their tasks "rollout"
     and "update" (transfer is the part of an update in which its arguments are fetched).
     """
@@ -88,42 +59,33 @@ class RayRunner:
         self.restarts: list[str] = []  # that nobody has been told of
         self.actors: list[Any] = []
         self.hosts: list[Any] = []
+        self.seats: list[Seat] = []
+        self.plan: list[Seat] = []  # where env actors are to stand next time; empty: wherever there is room
         self.learner: Any = None
         self.others: list[Any] = []  # learners who share its work
         self.meta: Any = None
         self.replay: Any = None
+        self.groups: list[Any] = []  # placement groups
+        self.looked = 0.0  # when the cluster was last looked at
 
     def restore(self, state: RunState | None) -> None:
-        """Start fresh actors (ending those of before), and give them `state`."""
+        """Start fresh actors, ending those of before but for env actors that are alive and in their place, and give them `state`."""
         import ray
         from ray.exceptions import RayError
 
-        from interplay.cluster.actors import EnvActor, LearnerActor, MetaLearnerActor, env_actor
-        from interplay.cluster.replay_actor import ReplayActor
-
-        self.close()
-        experiment, run = self.experiment, self.experiment.run
-        gpu = run.device.startswith("cuda")
-        gpus = {"num_gpus": 1 / (run.env_actors + run.learners)} if gpu else {}
-        once = {"max_restarts": 0}
+        run = self.experiment.run
         self.each = min(1, run.act_threads / 2)  # CPUs of an env actor
-        shares = split(run.tiles, max(1, min(run.env_actors, self._room()))) if run.tiles else []
+        self._look()
+        most = max(1, min(run.env_actors, self._room()))
+        seats = self.plan or [Seat(*share) for share in split(run.tiles, most) if run.tiles]
+        kept = self._kept(seats) if state is not None and state.tiles else {}
+        self.close([host for host, _ in kept.values()])
+        self.seats, self.plan = [kept[seat.first][1] if seat.first in kept else seat for seat in seats], []
         try:
-            actor = _named(self.name)
-            self.meta = actor(MetaLearnerActor, "MetaLearner", num_cpus=0, **once).remote(experiment)
-            self.replay = None if experiment.store() is None else actor(ReplayActor, "Replay", num_cpus=0, **once).remote(experiment)
-            learners = [
-                actor(LearnerActor, f"Learner {rank}" if rank else "Learner", num_cpus=0, **once, **gpus).remote(experiment, self.replay)
-                for rank in range(run.learners)
-            ]
-            self.learner, *self.others = learners
-            host = {"num_cpus": self.each, "max_restarts": RESTARTS, "max_task_retries": -1, **gpus}
-            self.names, self.lives = [env_actor(*share) for share in shares], [0] * len(shares)
-            self.hosts = [actor(EnvActor, name, **host).remote(experiment, *share) for name, share in zip(self.names, shares, strict=True)]
-            self.actors = [self.meta, *learners, *([self.replay] if self.replay else []), *self.hosts]
+            learners = self._hire({first: host for first, (host, _) in kept.items()})
             number = 0
             if self.others:
-                store = ray.get(self.learner.listen.remote())
+                store = ray.get(self.learner.listen.remote(run.learners))
                 ray.get([learner.join.remote(rank, run.learners, store) for rank, learner in enumerate(learners)])
             self.states: list[Any] = [None] * len(self.hosts)
             if state is not None:
@@ -132,12 +94,67 @@ class RayRunner:
                 ray.get([learner.restore.remote(kept) for learner in learners])
                 ray.get(self.meta.restore.remote(state.meta))
                 if state.tiles:
-                    from interplay.cluster.tiles import pack
-
-                    self.states = [ray.put([pack(s) for s in state.tiles[first : first + count]]) for first, count in shares]
+                    self.states = [ray.put([pack(s) for s in state.tiles[seat.first : seat.first + seat.count]]) for seat in self.seats]
             self.weights = {number: self.learner.weights.remote()}
         except RayError as error:
             raise _lost(error) from error
+        if len(self.hosts) < min(run.env_actors, run.tiles):
+            self._wish(min(run.env_actors, run.tiles) - len(self.hosts))
+
+    def _look(self) -> None:
+        """Nodes with the labels that are asked for may come back, but nothing can be started before."""
+        for what in ("learner_labels", "env_labels"):
+            wanted = getattr(self.experiment.run, what)
+            if wanted and not nodes(labels(wanted)):
+                raise Lost(f"no node has the labels of run.{what}, {wanted}")
+
+    def _kept(self, seats: list[Seat]) -> dict[int, tuple[Any, Seat]]:
+        """Env actors who can stay for new seats, with their old ones, by their first tile: the same tiles, alive, on a node that stays."""
+        places, leaving = {(seat.first, seat.count): seat.node for seat in seats}, draining()
+        found = {}
+        for seat, host in zip(self.seats, self.hosts, strict=True):
+            here = node_of(host)
+            if (seat.first, seat.count) in places and here and here not in leaving and places[seat.first, seat.count] in (None, here):
+                found[seat.first] = (host, seat)
+        return found
+
+    def _hire(self, kept: dict[int, Any]) -> list[Any]:
+        """Start all actors but the env actors that are kept; returns the learners."""
+
+        from interplay.cluster.actors import EnvActor, LearnerActor, MetaLearnerActor, env_actor
+        from interplay.cluster.replay_actor import ReplayActor
+
+        experiment, run, actor = self.experiment, self.experiment.run, _named(self.name)
+        near = {"num_cpus": 0, "max_restarts": 0, **(_on(run.learner_labels) or _here())}
+        self.meta = actor(MetaLearnerActor, "MetaLearner", **near).remote(experiment)
+        self.replay = None if experiment.store() is None else actor(ReplayActor, "Replay", **near).remote(experiment)
+        acting, learning, group = gpus(run)
+        if group:
+            self.groups.append(group)
+            near = {"num_cpus": 0, "max_restarts": 0, "placement_group": group}
+        learners = [
+            actor(LearnerActor, f"Learner {rank}" if rank else "Learner", **near, **learning).remote(experiment, self.replay)
+            for rank in range(run.learners)
+        ]
+        self.learner, *self.others = learners
+        host = {"num_cpus": self.each, "max_restarts": RESTARTS, "max_task_retries": -1, **acting}
+        self.hosts = []
+        for seat in self.seats:
+            if old := kept.get(seat.first):
+                old.forget.remote()
+            where = _at(seat.node, soft=True) if seat.node else _on(run.env_labels)
+            name = env_actor(seat.first, seat.count)
+            self.hosts.append(old or actor(EnvActor, name, **host, **where).remote(experiment, seat.first, seat.count))
+        self.actors = [self.meta, *learners, *([self.replay] if self.replay else []), *self.hosts]
+        return learners
+
+    def _wish(self, missing: int) -> None:
+        """Let the autoscaler know of the env actors for which there is no room: what waits for room is what it sees."""
+        from ray.util import placement_group
+
+        wanted = labels(self.experiment.run.env_labels)
+        for _ in range(missing):
+            self.groups.append(placement_group([{"CPU": self.each}], bundle_label_selector=[wanted]))
 
     def ask(self) -> list[Task]:
         """Ask the meta-learner actor."""
@@ -145,15 +162,12 @@ class RayRunner:
 
     def play(self, number: int, version: int, tasks: list[Task]) -> list[Any]:
         """Every env actor plays its tiles; returns their references."""
-        handle, start = [], 0
-        shares = split(self.experiment.run.tiles, len(self.hosts)) if self.hosts else []
-        for k, host in enumerate(self.hosts):
-            first, count = shares[k]
-            call = host.play.options(num_returns=3, name=f"rollout (tiles {first}-{first + count - 1})")
-            mine = tasks[start : start + count]
+        handle = []
+        for k, (seat, host) in enumerate(zip(self.seats, self.hosts, strict=True)):
+            call = host.play.options(num_returns=3, name=f"rollout (tiles {seat.first}-{seat.first + seat.count - 1})")
+            mine = tasks[seat.first : seat.first + seat.count]
             trajectory, outcomes, self.states[k] = call.remote(number, version, self.weights[version], mine, self.states[k])
             handle.append((trajectory, outcomes))
-            start += count
         return handle
 
     def learn(self, number: int, handle: list[Any]) -> tuple[dict[str, float], list[dict[str, Any]]]:
@@ -164,12 +178,15 @@ class RayRunner:
         others = [update(learner)[0] for learner in self.others]
         self.weights = {v: w for v, w in self.weights.items() if v > number - self.experiment.run.staleness - 1}
         self.weights[number + 1] = weights
-        found = self._get([metrics, *(outcomes for _, outcomes in handle), *others])
+        told = [outcomes for _, outcomes in handle]
+        found = self._get([metrics, *told, *others], told)
         shares = found[1 : 1 + len(handle)]
-        for k, share in enumerate(shares):
-            if (life := share[0].pop("life")) != self.lives[k]:
-                self.lives[k] = life
-                self.restarts.append(f"{self.names[k]} was lost; another has played its round again")
+        for seat, share in zip(self.seats, shares, strict=True):
+            if (life := share[0].pop("life")) != seat.life:
+                seat.life = life
+                self.restarts.append(f"{env_actor(seat.first, seat.count)} was lost; another has played its round again")
+            seat.node = share[0].pop("node")
+            seat.seconds.append(share[0]["time/act"])
         return found[0], [outcome for share in shares for outcome in share]
 
     def news(self) -> list[str]:
@@ -189,19 +206,51 @@ class RayRunner:
         copy = lambda arrays: {name: torch.from_numpy(x.copy()) for name, x in arrays.items()}
         return RunState(number, copy(learner), meta, [copy(tile) for share in shares for tile in share])
 
-    def close(self) -> None:
-        """End the actors."""
+    def close(self, kept: Sequence[Any] = ()) -> None:
+        """End the actors, but for those that are kept."""
         import ray
+        from ray.util import remove_placement_group
 
         for actor in self.actors:
-            ray.kill(actor)
-        self.actors = []
+            if actor not in kept:
+                ray.kill(actor)
+        for group in self.groups:
+            remove_placement_group(group)
+        self.actors, self.groups = [], []
+
+    def unsettled(self, left: int) -> str:
+        """Why the actors should be placed anew before the `left` rounds to come, in words; "" where they should not.
+
+        A node of theirs is about to leave; there is room for more of them; or dealing out the tiles by the speed of each saves time.
+        """
+        if time.monotonic() - self.looked < LOOK:
+            return ""
+        self.looked = time.monotonic()
+        if standing(self.actors) & draining():
+            return "a node is about to leave"
+        run = self.experiment.run
+        able = min(run.env_actors, run.tiles, self._room())
+        if able > len(self.hosts):
+            return f"there is room for {able} env actors"
+        return self._slow(left)
+
+    def _slow(self, left: int) -> str:
+        """Whether other shares of the tiles pay; makes them the plan."""
+        if len(self.seats) < 2 or any(len(seat.seconds) < ENOUGH for seat in self.seats):
+            return ""
+        each = [statistics.median(seat.seconds[-ENOUGH:]) / seat.count for seat in self.seats]
+        counts = dealt(self.experiment.run.tiles, each)
+        last = lambda counts: max(count * seconds for count, seconds in zip(counts, each, strict=True))
+        if (last([seat.count for seat in self.seats]) - last(counts)) * left < PAYS:
+            return ""
+        firsts = [sum(counts[:k]) for k in range(len(counts))]
+        self.plan = [Seat(*share, seat.node) for share, seat in zip(zip(firsts, counts, strict=True), self.seats, strict=True)]
+        slowest = max(range(len(each)), key=each.__getitem__)
+        return f"{env_actor(self.seats[slowest].first, self.seats[slowest].count)} is slow and gets {counts[slowest]} tiles"
 
     def _room(self) -> int:
         """How many env actors the nodes that are there can hold."""
-        import ray
-
-        return int(ray.cluster_resources().get("CPU", 0) / self.each)
+        return room(self.each, labels(self.experiment.run.env_labels))
 
     def _dead_learner(self) -> Exception | None:
         """Why one of several learners does not answer."""
@@ -215,15 +264,17 @@ class RayRunner:
                 return error
         return None
 
-    def _get(self, refs: Any) -> Any:
+    def _get(self, refs: Any, told: list[Any] | None = None) -> Any:
+        """What references stand for. `told` are those of one round's env actors: who is long behind the others is replaced."""
         import ray
         from ray.exceptions import RayError, RayTaskError
 
         try:
-            every = refs if isinstance(refs, list) else [refs]
+            every, late = refs if isinstance(refs, list) else [refs], 0.0
             while len(ray.wait(every, num_returns=len(every), timeout=LOOK)[1]):
-                if self._room() < len(self.hosts) and len(self.hosts) > 1:
+                if self._room() < len(self.hosts) and len(self.hosts) > 1 and not standing(self.hosts) & draining():
                     raise Lost(f"a node has left, and there is room for {self._room()} of {len(self.hosts)} env actors")
+                late = self._hurry(told or [], late)
             return ray.get(refs)
         except RayTaskError as error:
             if isinstance(error.cause, RayError):
@@ -235,6 +286,56 @@ class RayRunner:
             if "error raised in its creation task" in str(error):
                 raise  # it would fail again
             raise _lost(error) from error
+
+    def _hurry(self, told: list[Any], late: float) -> float:
+        """Replace the env actors that have kept the others waiting for too long; returns for how long it is now."""
+        import ray
+
+        behind = [k for k, ref in enumerate(told) if not ray.wait([ref], timeout=0)[0]]
+        if not 0 < len(behind) < len(told):
+            return 0.0
+        if late + LOOK < self.experiment.run.patience:
+            return late + LOOK
+        for k in behind:
+            ray.kill(self.hosts[k], no_restart=False)
+        return 0.0
+
+
+def gpus(run: RunConfig) -> tuple[dict[str, float], dict[str, float], Any]:
+    """What an env actor and a learner take of a GPU, as Ray's options, and the learners' placement group: near each other.
+
+    Nothing is said where the device is no GPU. By default all actors share one.
+    """
+    from ray.util import placement_group
+
+    if not run.device.startswith("cuda"):
+        return {}, {}, None
+    even = 1 / (run.env_actors + run.learners)
+    acting, learning = run.env_gpus or even, run.learner_gpus or even
+    wanted = labels(run.learner_labels)
+    bundles = [{"GPU": learning}] * run.learners
+    group = placement_group(bundles, "PACK", bundle_label_selector=[wanted] * run.learners)
+    return {"num_gpus": acting}, {"num_gpus": learning}, group
+
+
+def _on(text: str) -> dict[str, Any]:
+    """Ray's option for the nodes that have some labels."""
+    return {"label_selector": labels(text)} if text else {}
+
+
+def _at(node: str, soft: bool) -> dict[str, Any]:
+    """Ray's option for a node; `soft`: or any other, where that one is gone or full."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=soft)}
+
+
+def _here() -> dict[str, Any]:
+    """Ray's option for this process's node, where whoever holds the run's state is safest; unless that node is not for work."""
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    return _at(node, soft=False) if nodes({}).get(node) else {}
 
 
 def _named(run: str) -> Any:

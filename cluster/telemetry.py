@@ -9,6 +9,8 @@ and rows that are made a second time after a fall are not counted again. So a to
 
 import functools
 import math
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +51,9 @@ class Metric:
         return f"ray_{self.name}"
 
 
+HEARTBEAT = Metric("interplay_heartbeat_timestamp_seconds", GAUGE, "dateTimeFromNow", "", "When the coordinator was last alive.")
 METRICS = (
+    HEARTBEAT,
     Metric("interplay_env_steps_total", TOTAL, "short", "env_steps", "Env steps that were learned from, of all worlds."),
     Metric("interplay_updates_total", TOTAL, "short", "update", "Updates of the learner, those with nothing to learn from included."),
     Metric("interplay_wall_clock_seconds_total", TOTAL, "s", "wall_clock_s", "Wall-clock time that the run has taken."),
@@ -66,6 +70,7 @@ METRICS = (
     Metric("interplay_rounds_in_flight", GAUGE, "short", "in_flight", "Rounds asked for and not learned from yet."),
     Metric("interplay_trajectory_bytes_total", SUM, "bytes", "transfer/bytes", "Bytes of trajectories that the learner took."),
     Metric("interplay_env_actor_restarts_total", EVENT, "short", "restart", "Env actors that died and were replaced: rounds played again."),
+    Metric("interplay_placements_total", EVENT, "short", "placement", "Times that actors were placed anew: nodes came, left or were slow."),
     Metric("interplay_checkpoint_falls_total", EVENT, "short", "fall", "Falls back to the last checkpoint after a loss."),
     Metric("interplay_reward_per_game", GAUGE, "short", "reward_per_game/*", "Reward of a player in a game.", "player"),
     Metric("interplay_reward_per_step", GAUGE, "short", "reward_per_step/*", "Reward of a player in an env step.", "player"),
@@ -80,6 +85,7 @@ METRICS = (
     Metric("interplay_gpu_memory_used_bytes", GAUGE, "bytes", "memory/gpu_used", "In use on the learner's GPU, by all its processes."),
     Metric("interplay_figure", GAUGE, "short", "*", "Every other figure of the run's metrics.", "figure"),
 )
+BEAT = 5.0  # seconds
 _BY_SOURCE = {metric.source: metric for metric in METRICS if metric.kind != EVENT}
 _BY_EVENT = {metric.source: metric for metric in METRICS if metric.kind == EVENT}
 
@@ -171,8 +177,23 @@ class Telemetry:
         for row in rows:
             self._count(row)
         self.exporter: Exporter | None = None
+        self.quiet = threading.Event()
         if source is not None:
             self._safely(lambda: setattr(self, "exporter", source()))
+
+    def __enter__(self) -> "Telemetry":
+        """Let the heart beat: a gauge of the time, while this process lives."""
+        if self.exporter is not None:
+            self.beating = threading.Thread(target=self._beat, daemon=True)
+            self.beating.start()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self.quiet.set()
+
+    def _beat(self) -> None:
+        while not self.quiet.wait(BEAT) and self.exporter is not None:
+            self._safely(lambda: self.exporter and self.exporter.set(HEARTBEAT, self.tags, time.time()))
 
     def watch(self, row: Row) -> None:
         """Take in a row, or an event, and hand it on."""

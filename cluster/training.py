@@ -17,7 +17,17 @@ from interplay.cluster.record import RunFolder
 from interplay.envs.core import UsageError, did_you_mean
 
 # What may differ from the stored config when a run is resumed: it changes where and how long, not what.
-FREE = ("run.updates", "run.env_actors", "run.learn_threads", "run.device")
+FREE = (
+    "run.updates",
+    "run.env_actors",
+    "run.learn_threads",
+    "run.device",
+    "run.env_labels",
+    "run.learner_labels",
+    "run.env_gpus",
+    "run.learner_gpus",
+    "run.patience",
+)
 
 
 @dataclass(frozen=True)
@@ -39,16 +49,18 @@ class Options:
     quiet: bool = False
 
 
-def parse(name: str, experiment: Experiment, arguments: Sequence[str], about: Recipe) -> tuple[Options, Experiment]:
-    """The options, and the experiment with the overrides of the command line."""
+def parse(
+    name: str, experiment: Experiment, arguments: Sequence[str], about: Recipe, kind: Any = Options, command: str = "train"
+) -> tuple[Any, Experiment]:
+    """The options of a command, of class `kind`, and the experiment with the overrides of the command line."""
     flat = tyro.conf.arg(name="")
     fields = [
-        ("options", Annotated[Options, flat], field(default=Options())),
+        ("options", Annotated[kind, flat], field(default=kind())),
         ("experiment", Annotated[type(experiment), flat], field(default=experiment)),  # type: ignore[misc]
     ]
-    command = dataclasses.make_dataclass("Train", fields, frozen=True)
+    form: Any = dataclasses.make_dataclass("Flags", fields, frozen=True)
     text = f"{about.title}\n\nPaper: {about.paper}\n\nExpected: {about.expects}\n\nCost on two cores: {about.cost}"
-    found: Any = tyro.cli(command, prog=f"interplay train {name}", args=list(arguments), description=text)
+    found = tyro.cli(form, prog=f"interplay {command} {name}", args=list(arguments), description=text)
     return found.options, found.experiment
 
 
@@ -92,6 +104,8 @@ def prepare(arguments: Sequence[str]) -> tuple[RunFolder, Recipe, Options]:
     chosen.check()
     if options.local and options.address:
         raise UsageError("--local and --address exclude each other: a local run needs no Ray")
+    if options.local and chosen.run.learners > 1:
+        raise UsageError(f"run.learners is {chosen.run.learners} with --local; allowed is 1 in one process, or a run over Ray")
     if earlier is None:
         place = options.run_dir or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-seed{chosen.seed}"
         return RunFolder.create(place, name, chosen), about, options
@@ -145,7 +159,8 @@ def make_runner(folder: RunFolder, options: Options) -> Any:
         from interplay.cluster.runner import LocalRunner
 
         return LocalRunner(folder.experiment)
-    from interplay.cluster.streaming import RayRunner, connect
+    from interplay.cluster.connect import connect
+    from interplay.cluster.streaming import RayRunner
 
     connect(options.address)
     return RayRunner(folder.experiment, folder.path.resolve().name)

@@ -21,7 +21,9 @@ ON_RAY = (
     "test_resume",
     "test_rllib",
     "test_streaming",
+    "test_scale",
     "test_submit",
+    "test_sweep",
     "test_telemetry",
 )
 
