@@ -23,25 +23,37 @@ TENSOR = "$tensor"  # stands in state.json for a tensor of the meta-learner
 
 
 def save(folder: Path, state: RunState) -> Path:
-    """Write `state` to `folder/NUMBER`; returns that path."""
+    """Write `state` to `folder/NUMBER`; returns that path.
+
+    Raises:
+        OSError: it cannot be written; what was there is left as it was.
+    """
     final = folder / f"{state.number:08d}"
     aside = folder / f".{final.name}.partial"
     if final.exists():
         return final
     shutil.rmtree(aside, ignore_errors=True)
+    try:
+        _fill(aside, state)
+        aside.rename(final)
+        _sync(folder)
+    except OSError:
+        shutil.rmtree(aside, ignore_errors=True)  # there may be little room
+        raise
+    return final
+
+
+def _fill(aside: Path, state: RunState) -> None:
     aside.mkdir(parents=True)
-    save_file(_whole(state.learner), aside / "learner.safetensors")
+    _write(state.learner, aside / "learner.safetensors")
     tiles = {f"{k}/{name}": x for k, tile in enumerate(state.tiles) for name, x in tile.items()}
-    save_file(_whole(tiles), aside / "tiles.safetensors")
+    _write(tiles, aside / "tiles.safetensors")
     tensors: dict[str, Tensor] = {}
     about = {"schema": SCHEMA, "number": state.number, "tiles": len(state.tiles), "meta": _plain(state.meta, "meta", tensors)}
-    save_file(_whole(tensors), aside / "meta.safetensors")
+    _write(tensors, aside / "meta.safetensors")
     (aside / "state.json").write_text(json.dumps(about, indent=1))
     for path in (*aside.iterdir(), aside):
         _sync(path)
-    aside.rename(final)
-    _sync(folder)
-    return final
 
 
 def _plain(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
@@ -63,8 +75,11 @@ def _filled(value: Any, tensors: dict[str, Tensor]) -> Any:
     return [_filled(x, tensors) for x in value] if isinstance(value, list) else value
 
 
-def _whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()}
+def _write(tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        save_file({name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()}, path)
+    except SafetensorError as error:  # a full disk, as this library says it
+        raise OSError(str(error)) from error
 
 
 def _sync(path: Path) -> None:

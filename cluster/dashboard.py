@@ -38,15 +38,18 @@ ROWS = {
     "Run": (
         Panel("Env steps", ("env_steps_total",), 6, "stat"),
         Panel("Updates", ("updates_total",), 6, "stat"),
-        Panel("Wall clock", ("wall_clock_seconds_total",), 6, "stat"),
-        Panel("Restarts and falls", ("env_actor_restarts_total", "checkpoint_falls_total"), 6, "stat"),
+        Panel("Wall clock", ("wall_clock_seconds_total",), 4, "stat"),
+        Panel("Coordinator last seen, seconds ago", ("heartbeat_timestamp_seconds",), 4, "stat"),
+        Panel("Restarts and falls", ("env_actor_restarts_total", "checkpoint_falls_total"), 4, "stat"),
     ),
     "Speed": (
         Panel("Throughput", ("env_steps_per_second",)),
         Panel("Where the time goes", ("phase_seconds_total",), rate=True, unit="percentunit", stacked=True),
         Panel("Policy lag and rounds in flight", ("policy_lag_updates", "rounds_in_flight")),
         Panel("Trajectories", ("trajectory_bytes_total",), rate=True, unit="Bps"),
-        Panel("Restarts of env actors, falls to a checkpoint", ("env_actor_restarts_total", "checkpoint_falls_total")),
+        Panel(
+            "Restarts, falls to a checkpoint, new placements", ("env_actor_restarts_total", "checkpoint_falls_total", "placements_total")
+        ),
         Panel("GPU memory", ("gpu_memory_allocated_bytes", "gpu_memory_used_bytes")),
     ),
     "Returns": (
@@ -67,13 +70,14 @@ HEIGHT = {"stat": 4, "timeseries": 8}
 
 
 def expression(metric: Metric, rate: bool) -> str:
-    """PromQL of a metric. A total stands in every process of a run, so the largest is the run's; events and rates add up."""
+    """PromQL of a metric. A total stands in every process of a run, so the largest is the run's; events and rates add up; times are ago."""
     kept = ", ".join((*TAGS, metric.label) if metric.label else TAGS)
     chosen = CHOSEN + (', figure=~"$figure"' if metric.label == "figure" else "")
     series = f"{metric.exported}{{{chosen}}}"
     if rate and metric.kind != GAUGE:
         return f"sum by ({kept}) (rate({series}[$window]))"
-    return f"{'sum' if metric.kind == EVENT else 'max'} by ({kept}) ({series})"
+    since = "time() - " if metric.name.endswith("_timestamp_seconds") else ""
+    return f"{since}{'sum' if metric.kind == EVENT else 'max'} by ({kept}) ({series})"
 
 
 def dashboard() -> dict[str, Any]:

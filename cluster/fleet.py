@@ -5,6 +5,8 @@ nodes that leave, and fewer of them to those that are slow.
 """
 
 import itertools
+import os
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,6 +55,17 @@ def process(actor: Any) -> int:
     """Process id of an actor, as its node counts; 0 while it is not alive."""
     about = _known(actor)
     return int(about.get("Pid") or 0) if about.get("State") == "ALIVE" else 0
+
+
+def slay(actor: Any) -> None:
+    """Kill an actor's process from its node, even one that hears nothing any more; Ray starts it again, if it may be restarted."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    pid, node = process(actor), node_of(actor)
+    if pid and node:
+        there = {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
+        ray.remote(num_cpus=0, max_retries=0)(lambda: os.kill(pid, signal.SIGKILL)).options(**there).remote()
 
 
 def _known(actor: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from interplay.cluster.experiment import Experiment
 from interplay.cluster.record import Recorder, RunFolder, tail_means, write
 from interplay.cluster.runner import LocalRunner, Lost, Runner, RunState
 from interplay.cluster.telemetry import Telemetry, exporter
+from interplay.envs.core import UsageError
 
 PATIENCE = 10  # times that a run may fall back to the same checkpoint before it gives up
 
@@ -48,17 +49,28 @@ def train(folder: RunFolder, runner: Runner, reference: dict[str, float], watch:
     """Run an experiment to its end, from its folder's last checkpoint; writes and returns the summary."""
     recorder = Recorder(folder)
     telemetry = Telemetry(folder, recorder.rows, watch, None if isinstance(runner, LocalRunner) else exporter)
-    began = time.perf_counter()
-    status = "interrupted"
+    began, status, failed = time.perf_counter(), "interrupted", True
     try:
         with notice() as stop, telemetry:
             if _segments(folder, runner, recorder, telemetry.watch, stop):
                 status = "finished"
+        failed = False
     finally:
-        recorder.close()
         runner.close()
-        summary = summarise(folder, recorder, status, reference, recorder.before + time.perf_counter() - began)
+        try:
+            recorder.close()
+            summary = summarise(folder, recorder, status, reference, recorder.before + time.perf_counter() - began)
+        except OSError as error:
+            summary = {}
+            if not failed:
+                raise _unwritable(folder, error) from error
     return summary
+
+
+def _unwritable(folder: RunFolder, error: OSError) -> UsageError:
+    done = checkpoint.numbers(folder.checkpoints)
+    last = f"checkpoint {done[-1]} is whole" if done else "there is no checkpoint yet"
+    return UsageError(f"{folder.path} cannot be written ({error.strerror or error}); {last}: make room, then --resume {folder.path}")
 
 
 def summarise(folder: RunFolder, recorder: Recorder, status: str, reference: dict[str, float], seconds: float) -> dict[str, Any]:
@@ -143,8 +155,11 @@ def _begin(folder: RunFolder, runner: Runner, recorder: Recorder, watch: Watch) 
 
 
 def _keep(folder: RunFolder, recorder: Recorder, state: RunState) -> None:
-    recorder.flush()
-    checkpoint.save(folder.checkpoints, state)
+    try:
+        recorder.flush()
+        checkpoint.save(folder.checkpoints, state)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
 
 
 def _segment(runner: Runner, recorder: Recorder, folder: RunFolder, start: int, end: int, watch: Watch, settle: Settle) -> int:

@@ -15,7 +15,7 @@ import torch
 
 from interplay.cluster.connect import connect
 from interplay.cluster.experiment import Experiment, RunConfig
-from interplay.cluster.fleet import dealt, draining, env_actor, labels, node_of, nodes, room, split, standing
+from interplay.cluster.fleet import dealt, draining, env_actor, labels, node_of, nodes, room, slay, split, standing
 from interplay.cluster.runner import Lost, RunState
 from interplay.cluster.tiles import pack
 from interplay.learners.core import Task
@@ -25,7 +25,7 @@ __all__ = ["RayRunner", "connect"]
 RESTARTS = 1000  # of one env actor; a host that keeps dying is an error, not a failure
 LOOK = 5.0  # seconds of waiting between looks at the cluster
 ENOUGH = 16  # rounds that say how fast an env actor is
-PAYS = 30.0  # seconds that dealing out the tiles anew has to save in the rest of the run
+PAYS = 30.0, 0.2  # seconds of the rest of the run, and share of a round's acting, that dealing out the tiles anew has to save
 
 
 @dataclass
@@ -241,7 +241,9 @@ class RayRunner:
         each = [statistics.median(seat.seconds[-ENOUGH:]) / seat.count for seat in self.seats]
         counts = dealt(self.experiment.run.tiles, each)
         last = lambda counts: max(count * seconds for count, seconds in zip(counts, each, strict=True))
-        if (last([seat.count for seat in self.seats]) - last(counts)) * left < PAYS:
+        now = last([seat.count for seat in self.seats])
+        saved = now - last(counts)
+        if saved * left < PAYS[0] or saved < PAYS[1] * now:
             return ""
         firsts = [sum(counts[:k]) for k in range(len(counts))]
         self.plan = [Seat(*share, seat.node) for share, seat in zip(zip(firsts, counts, strict=True), self.seats, strict=True)]
@@ -297,7 +299,7 @@ class RayRunner:
         if late + LOOK < self.experiment.run.patience:
             return late + LOOK
         for k in behind:
-            ray.kill(self.hosts[k], no_restart=False)
+            slay(self.hosts[k])
         return 0.0
 
 

@@ -51,7 +51,7 @@ class Metric:
         return f"ray_{self.name}"
 
 
-HEARTBEAT = Metric("interplay_heartbeat_timestamp_seconds", GAUGE, "dateTimeFromNow", "", "When the coordinator was last alive.")
+HEARTBEAT = Metric("interplay_heartbeat_timestamp_seconds", GAUGE, "s", "", "When the coordinator was last alive.")
 METRICS = (
     HEARTBEAT,
     Metric("interplay_env_steps_total", TOTAL, "short", "env_steps", "Env steps that were learned from, of all worlds."),

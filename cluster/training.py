@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import tyro
 
@@ -145,12 +145,18 @@ def main(arguments: Sequence[str]) -> None:
         with panel:
             summary = train(folder, runner, about.reference, panel.watch)
     except KeyboardInterrupt:
-        print(f"\nstopped; go on with: interplay train {folder.recipe} --resume {folder.path}", file=sys.stderr)
-        print(folder.path)
-        raise SystemExit(130) from None
+        _stopped(folder, "\nstopped", 130)
+    if summary["status"] != "finished":
+        _stopped(folder, f"stopped by SIGTERM after update {summary['updates']}, with a checkpoint", 143)
     if not options.quiet:
         report(summary, folder)
     print(folder.path)
+
+
+def _stopped(folder: RunFolder, how: str, code: int) -> NoReturn:
+    print(f"{how}; go on with: interplay train {folder.recipe} --resume {folder.path}", file=sys.stderr)
+    print(folder.path)
+    raise SystemExit(code)
 
 
 def make_runner(folder: RunFolder, options: Options) -> Any:

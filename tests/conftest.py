@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 ON_RAY = (
     "test_cli",
     "test_crossplay",
+    "test_fleet",
     "test_learners",
     "test_nodes",
     "test_resume",

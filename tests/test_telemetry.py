@@ -73,7 +73,7 @@ def row(update, act=0.5, **more):
 
 def test_names_are_those_of_prometheus():
     names = [metric.name for metric in METRICS]
-    assert len(set(names)) == len(names) == 22
+    assert len(set(names)) == len(names) == 24
     assert len({(metric.source, metric.kind == "event") for metric in METRICS}) == len(names)
     for metric in METRICS:
         assert re.fullmatch(r"interplay_[a-z]+(_[a-z]+)*", metric.name)
