@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections import deque
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from interplay.cluster.tiles import TileHost, TileState, pack
 from interplay.learners.allreduce import Team, meeting_place
 from interplay.learners.core import Task
 from interplay.policies.trajectory import Trajectory
+
+Outcomes = list[dict[str, Any]]  # of a round, one a tile
 
 
 def _tensors(arrays: dict[str, Any]) -> dict[str, torch.Tensor]:
@@ -133,25 +136,31 @@ class LearnerActor:
 
 
 class MetaLearnerActor:
-    """Owns the meta-learner."""
+    """Owns the meta-learner, and remembers what it asked for: outcomes come in that order, with the next question."""
 
     def __init__(self, experiment: Experiment) -> None:
         self.meta = experiment.meta()
         self.tiles = experiment.run.tiles
+        self.asked: deque[list[Task]] = deque()
 
     def __repr__(self) -> str:
         return "MetaLearner"
 
-    def ask(self) -> list[Task]:
-        """The tasks of the next round."""
-        return self.meta.ask(self.tiles)
+    def ask(self, told: list[Outcomes]) -> list[Task]:
+        """Hear what came of rounds; then the tasks of the next one."""
+        self.tell(told)
+        tasks = self.meta.ask(self.tiles)
+        self.asked.append(tasks)
+        return tasks
 
-    def tell(self, tasks: list[Task], outcomes: list[dict[str, Any]]) -> None:
-        """What came of a round."""
-        self.meta.tell(tasks, outcomes)
+    def tell(self, told: list[Outcomes]) -> None:
+        """What came of the rounds that were asked for first."""
+        for outcomes in told:
+            self.meta.tell(self.asked.popleft(), outcomes)
 
-    def state(self) -> dict[str, Any]:
-        """Its whole state."""
+    def state(self, told: list[Outcomes]) -> dict[str, Any]:
+        """Its whole state, after what came of the last rounds."""
+        self.tell(told)
         return self.meta.state_dict()
 
     def restore(self, state: dict[str, Any]) -> None:

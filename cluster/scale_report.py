@@ -18,9 +18,10 @@ def measured(rows: list[dict[str, Any]], name: str, out: Path) -> None:
     """Print what was measured, beside what the simulation says of it; write `measured.parquet` and `scale.png/svg`."""
     if not rows:
         return
-    pq.write_table(pa.Table.from_pylist(rows), out / "measured.parquet")
-    columns = ("scaling", "nodes / learners / actors", "tiles", "env steps/s", "of ideal", "at work %", "bottleneck", "simulated")
-    table = Table(*columns, title=f"{name}: median of repeats; at work: {', '.join(BUSY)}")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    pq.write_table(pa.table({name: [row.get(name) for row in rows] for name in names}), out / "measured.parquet")
+    columns = ("scaling n/l/a", "tiles", "env steps/s", "of ideal", "at work %", "bottleneck", "simulated")
+    table = Table(*columns, title=f"{name}: nodes/learners/env actors; at work: {', '.join(BUSY)}")
     for row in rows:
         table.add_row(*_cells(row))
     Console().print(table)
@@ -43,8 +44,13 @@ def error(row: dict[str, Any]) -> float:
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    size = " / ".join(str(row[n]) for n in ("nodes", "learners", "env_actors")) if row["env_actors"] else ""
-    found = [row["scaling"], size, str(row["tiles"]), f"{row['speed']:,.0f}", f"{row['efficiency']:.2f}" if "efficiency" in row else ""]
+    size = "/".join(str(row[n]) for n in ("nodes", "learners", "env_actors")) if row["env_actors"] else ""
+    found = [
+        f"{row['scaling']} {size}",
+        str(row["tiles"]),
+        f"{row['speed']:,.0f}",
+        f"{row['efficiency']:.2f}" if "efficiency" in row else "",
+    ]
     guess = f"{row['predicted']:,.0f} ({error(row):+.0%})" if "predicted" in row else ""
     return [*found, " ".join(f"{row[f'busy/{who}']:.0%}".rstrip("%") for who in BUSY), row["bottleneck"], guess]
 
@@ -95,10 +101,10 @@ def _draw(rows: list[dict[str, Any]], name: str, out: Path) -> None:
 def predicted(rows: list[dict[str, Any]], name: str, costs: Costs, out: Path) -> None:
     """Print and write what the simulation says of larger sizes, and what it assumes."""
     pq.write_table(pa.Table.from_pylist(rows), out / "predicted.parquet")
-    columns = ("actors / learners / machines", "tiles", "env steps/s", "round [s]", "age [s]", "at work %", "bottleneck")
+    columns = ("actors/learners/machines", "tiles", "env steps/s", "round [s]", "age [s]", "at work %", "bottleneck")
     table = Table(*columns, title=f"{name}: simulated; at work: {', '.join(BUSY)}")
     for row in rows:
-        size = " / ".join(f"{row[n]:,}" for n in ("actors", "learners", "machines"))
+        size = "/".join(f"{row[n]:,}" for n in ("actors", "learners", "machines"))
         busy = " ".join(f"{row[f'busy/{who}']:.0%}".rstrip("%") for who in BUSY)
         table.add_row(
             size, f"{row['tiles']:,}", f"{row['speed']:,.0f}", f"{row['round']:.3g}", f"{row['age']:.3g}", busy, row["bottleneck"]

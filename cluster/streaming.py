@@ -66,6 +66,7 @@ class RayRunner:
         self.meta: Any = None
         self.replay: Any = None
         self.groups: list[Any] = []  # placement groups
+        self.untold: list[list[dict[str, Any]]] = []  # outcomes that the meta-learner has not heard of
         self.looked = 0.0  # when the cluster was last looked at
 
     def restore(self, state: RunState | None) -> None:
@@ -81,6 +82,7 @@ class RayRunner:
         kept = self._kept(seats) if state is not None and state.tiles else {}
         self.close([host for host, _ in kept.values()])
         self.seats, self.plan = [kept[seat.first][1] if seat.first in kept else seat for seat in seats], []
+        self.untold = []
         try:
             learners = self._hire({first: host for first, (host, _) in kept.items()})
             number = 0
@@ -145,6 +147,8 @@ class RayRunner:
             where = _at(seat.node, soft=True) if seat.node else _on(run.env_labels)
             name = env_actor(seat.first, seat.count)
             self.hosts.append(old or actor(EnvActor, name, **host, **where).remote(experiment, seat.first, seat.count))
+        name = lambda seat: f"rollout (tiles {seat.first}-{seat.first + seat.count - 1})"
+        self.calls = [host.play.options(num_returns=3, name=name(seat)) for seat, host in zip(self.seats, self.hosts, strict=True)]
         self.actors = [self.meta, *learners, *([self.replay] if self.replay else []), *self.hosts]
         return learners
 
@@ -157,16 +161,16 @@ class RayRunner:
             self.groups.append(placement_group([{"CPU": self.each}], bundle_label_selector=[wanted]))
 
     def ask(self) -> list[Task]:
-        """Ask the meta-learner actor."""
-        return self._get(self.meta.ask.remote())
+        """Ask the meta-learner actor, which hears at the same time what it has not been told."""
+        told, self.untold = self.untold, []
+        return self._get(self.meta.ask.remote(told))
 
     def play(self, number: int, version: int, tasks: list[Task]) -> list[Any]:
         """Every env actor plays its tiles; returns their references."""
         handle = []
-        for k, (seat, host) in enumerate(zip(self.seats, self.hosts, strict=True)):
-            call = host.play.options(num_returns=3, name=f"rollout (tiles {seat.first}-{seat.first + seat.count - 1})")
+        for k, seat in enumerate(self.seats):
             mine = tasks[seat.first : seat.first + seat.count]
-            trajectory, outcomes, self.states[k] = call.remote(number, version, self.weights[version], mine, self.states[k])
+            trajectory, outcomes, self.states[k] = self.calls[k].remote(number, version, self.weights[version], mine, self.states[k])
             handle.append((trajectory, outcomes))
         return handle
 
@@ -195,13 +199,14 @@ class RayRunner:
         return told
 
     def tell(self, tasks: list[Task], outcomes: list[dict[str, Any]]) -> None:
-        """Tell the meta-learner actor; it hears before it is asked again."""
-        self.meta.tell.remote(tasks, outcomes)
+        """The meta-learner actor hears it when it is asked again."""
+        self.untold.append(outcomes)
 
     def state(self, number: int) -> RunState:
         """Fetched from the actors."""
+        told, self.untold = self.untold, []
         learner, meta, *shares = self._get(
-            [self.learner.state.remote(), self.meta.state.remote(), *(s for s in self.states if s is not None)]
+            [self.learner.state.remote(), self.meta.state.remote(told), *(s for s in self.states if s is not None)]
         )
         copy = lambda arrays: {name: torch.from_numpy(x.copy()) for name, x in arrays.items()}
         return RunState(number, copy(learner), meta, [copy(tile) for share in shares for tile in share])
@@ -269,25 +274,26 @@ class RayRunner:
     def _get(self, refs: Any, told: list[Any] | None = None) -> Any:
         """What references stand for. `told` are those of one round's env actors: who is long behind the others is replaced."""
         import ray
-        from ray.exceptions import RayError, RayTaskError
+        from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
-        try:
-            every, late = refs if isinstance(refs, list) else [refs], 0.0
-            while len(ray.wait(every, num_returns=len(every), timeout=LOOK)[1]):
+        late = 0.0
+        while True:
+            try:
+                return ray.get(refs, timeout=LOOK)
+            except GetTimeoutError:
                 if self._room() < len(self.hosts) and len(self.hosts) > 1 and not standing(self.hosts) & draining():
-                    raise Lost(f"a node has left, and there is room for {self._room()} of {len(self.hosts)} env actors")
+                    raise Lost(f"a node has left, and there is room for {self._room()} of {len(self.hosts)} env actors") from None
                 late = self._hurry(told or [], late)
-            return ray.get(refs)
-        except RayTaskError as error:
-            if isinstance(error.cause, RayError):
-                raise _lost(error) from error  # an object that a task needed is gone
-            if dead := self._dead_learner():
-                raise _lost(dead) from error  # the others of its team fail too, each with an error of its own
-            raise
-        except RayError as error:
-            if "error raised in its creation task" in str(error):
-                raise  # it would fail again
-            raise _lost(error) from error
+            except RayTaskError as error:
+                if isinstance(error.cause, RayError):
+                    raise _lost(error) from error  # an object that a task needed is gone
+                if dead := self._dead_learner():
+                    raise _lost(dead) from error  # the others of its team fail too, each with an error of its own
+                raise
+            except RayError as error:
+                if "error raised in its creation task" in str(error):
+                    raise  # it would fail again
+                raise _lost(error) from error
 
     def _hurry(self, told: list[Any], late: float) -> float:
         """Replace the env actors that have kept the others waiting for too long; returns for how long it is now."""

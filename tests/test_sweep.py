@@ -17,7 +17,8 @@ import pytest
 from interplay.cluster import checkpoint, training
 from interplay.cluster.recipes import recipe
 from interplay.cluster.record import RunFolder
-from interplay.cluster.sweep import choices, kinds, main, replaced
+from interplay.cluster.sweep import main
+from interplay.cluster.sweep_grid import choices, kinds, replaced
 from interplay.cluster.sweep_table import Sweep, headline
 from interplay.envs.core import UsageError
 
