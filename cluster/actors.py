@@ -10,7 +10,7 @@ import torch
 from interplay.cluster.experiment import Experiment, threads
 from interplay.cluster.fleet import env_actor
 from interplay.cluster.replay_actor import RemoteReplay
-from interplay.cluster.telemetry import gpu_memory
+from interplay.cluster.runner import updated
 from interplay.cluster.tiles import TileHost, TileState, pack
 from interplay.learners.allreduce import Team, meeting_place
 from interplay.learners.core import Task
@@ -117,12 +117,9 @@ class LearnerActor:
         if packed and not parts:
             return {"time/learn": 0.0}, self.weights()
         trajectory = Trajectory.join(parts) if parts else None
-        metrics = self.learner.update(trajectory)
-        if metrics:
-            lag = float(number - trajectory.version) if trajectory else 0.0
-            metrics = metrics | {"time/learn": time.perf_counter() - began, "time/wait": began - self.done, "lag": lag}
-            metrics |= {"transfer/bytes": float(self.taken), **gpu_memory(self.device)}
-            self.taken = 0
+        more = {"time/wait": began - self.done, "transfer/bytes": float(self.taken)}
+        metrics = updated(self.learner, trajectory, number, self.device, began, more)
+        self.taken = 0 if metrics else self.taken
         self.done = time.perf_counter()
         return metrics, self.weights()
 

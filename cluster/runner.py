@@ -14,7 +14,8 @@ from torch import Tensor
 from interplay.cluster.experiment import Experiment, threads
 from interplay.cluster.telemetry import gpu_memory
 from interplay.cluster.tiles import Played, TileHost, TileState
-from interplay.learners.core import Task
+from interplay.learners.core import Learner, Task
+from interplay.policies.trajectory import Trajectory
 
 
 @dataclass
@@ -78,6 +79,17 @@ class Runner(Protocol):
         ...
 
 
+def updated(
+    learner: Learner, trajectory: Trajectory | None, number: int, device: str, began: float, more: dict[str, float]
+) -> dict[str, float]:
+    """Make an update with round `number`; returns its metrics, if there are any yet, with time since `began`, lag and `more`."""
+    metrics = learner.update(trajectory)
+    if not metrics:
+        return {}
+    lag = float(number - trajectory.version) if trajectory else 0.0
+    return metrics | {"time/learn": time.perf_counter() - began, "lag": lag} | more | gpu_memory(device)
+
+
 class LocalRunner:
     """Everything in this process, without Ray."""
 
@@ -117,17 +129,10 @@ class LocalRunner:
     def learn(self, number: int, handle: Played | None) -> tuple[dict[str, float], list[dict[str, Any]]]:
         """Learn at once, if anything that was played is to be learned from."""
         threads(1)
-        began = time.perf_counter()
         trajectory = None if handle is None else handle.trajectory
-        if handle is not None and trajectory is None:
-            metrics = {"time/learn": 0.0}
-        elif metrics := self.learner.update(trajectory):
-            metrics = metrics | {
-                "time/learn": time.perf_counter() - began,
-                "time/wait": 0.0,
-                "lag": float(number - trajectory.version) if trajectory else 0.0,
-                **gpu_memory(self.experiment.run.device),
-            }
+        metrics = {"time/learn": 0.0}  # where nothing that was played is to be learned from
+        if handle is None or trajectory is not None:
+            metrics = updated(self.learner, trajectory, number, self.experiment.run.device, time.perf_counter(), {"time/wait": 0.0})
         self.weights = {v: w for v, w in self.weights.items() if v > number - self.experiment.run.staleness - 1}
         self.weights[number + 1] = self._publish()
         return metrics, [] if handle is None else handle.outcomes

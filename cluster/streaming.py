@@ -13,14 +13,11 @@ from typing import Any
 
 import torch
 
-from interplay.cluster.connect import connect
 from interplay.cluster.experiment import Experiment, RunConfig
 from interplay.cluster.fleet import dealt, draining, env_actor, labels, node_of, nodes, room, slay, split, standing
 from interplay.cluster.runner import Lost, RunState
 from interplay.cluster.tiles import pack
 from interplay.learners.core import Task
-
-__all__ = ["RayRunner", "connect"]
 
 RESTARTS = 1000  # of one env actor; a host that keeps dying is an error, not a failure
 LOOK = 5.0  # seconds of waiting between looks at the cluster

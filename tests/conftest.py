@@ -38,3 +38,14 @@ def pytest_collection_modifyitems(items):
     for item in items:
         item.add_marker(pytest.mark.xdist_group("ray" if of(item) in ON_RAY else of(item)))
     items.sort(key=lambda item: of(item) not in ON_RAY)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A Ray of this machine's own."""
+    ray = pytest.importorskip("ray")
+    from interplay.cluster.connect import connect
+
+    assert connect(None, cpus=8)
+    yield
+    ray.shutdown()

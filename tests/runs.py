@@ -94,6 +94,14 @@ def train(path, made, runner=None, watch=lambda row: None):
     return checkpoint.digest(checkpoint.load(folder.checkpoints)), summary, folder.rows()
 
 
+def over_ray(path, made, watch=None):
+    """The same over Ray; `watch(runner, row)` sees what passes."""
+    from interplay.cluster.streaming import RayRunner
+
+    runner = RayRunner(made)
+    return train(path, made, runner, (lambda row: None) if watch is None else lambda row: watch(runner, row))
+
+
 def pid_of(actor):
     """The process of a Ray actor."""
     import ray

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 import torch
-from runs import experiment, pid_of, train
+from runs import experiment, over_ray, pid_of, train
 
 from interplay.cluster import checkpoint
 from interplay.envs.core import UsageError
@@ -14,25 +14,8 @@ ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.timeout(240)
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """A Ray of this machine's own, loopback only."""
-    from interplay.cluster.streaming import connect
-
-    assert connect(None, cpus=8)
-    yield
-    ray.shutdown()
-
-
 def weights(path):
     return checkpoint.load(path / "checkpoints").learner["flat"]
-
-
-def over_ray(path, made, watch=None):
-    from interplay.cluster.streaming import RayRunner
-
-    runner = RayRunner(made)
-    return train(path, made, runner, (lambda row: None) if watch is None else lambda row: watch(runner, row))
 
 
 @pytest.mark.parametrize(("kind", "learners"), [("coin", 2), ("gru", 3)])

@@ -20,7 +20,8 @@ def test_a_lost_node_does_not_change_the_result(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     from ray.cluster_utils import Cluster
 
-    from interplay.cluster.streaming import RayRunner, connect
+    from interplay.cluster.connect import connect
+    from interplay.cluster.streaming import RayRunner
 
     here, _, _ = train(tmp_path / "local", experiment("gru", updates=12))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": HEALTH})
@@ -52,7 +53,8 @@ def test_a_run_shrinks_to_the_nodes_that_are_left(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     from ray.cluster_utils import Cluster
 
-    from interplay.cluster.streaming import RayRunner, connect
+    from interplay.cluster.connect import connect
+    from interplay.cluster.streaming import RayRunner
 
     here, _, _ = train(tmp_path / "local", experiment("gru", updates=12))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": HEALTH})

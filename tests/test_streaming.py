@@ -4,27 +4,10 @@ import os
 import signal
 
 import pytest
-from runs import experiment, pid_of, train
+from runs import experiment, over_ray, pid_of, train
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.timeout(240)
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A Ray of this machine's own, loopback only."""
-    from interplay.cluster.streaming import connect
-
-    assert connect(None, cpus=8)
-    yield
-    ray.shutdown()
-
-
-def over_ray(path, made, watch=None):
-    from interplay.cluster.streaming import RayRunner
-
-    runner = RayRunner(made)
-    return train(path, made, runner, (lambda row: None) if watch is None else lambda row: watch(runner, row))
 
 
 @pytest.mark.parametrize("actors", [1, 2, 4])

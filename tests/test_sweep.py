@@ -134,7 +134,7 @@ def test_again_skips_goes_on_and_adds_and_one_failure_stops_nobody(swept, capfd)
     rows, printed = table(swept), capfd.readouterr()
     assert printed.out.splitlines()[-1] == str(swept)
     assert len(rows) == 12 and {name for name, row in rows.items() if row["status"] != "finished"} == {bad.name}
-    assert rows[bad.name]["status"] == "failed" and str(bad / "checkpoints") in rows[bad.name]["error"]
+    assert rows[bad.name]["status"] == "failed" and f"{bad} cannot be written" in rows[bad.name]["error"]
     assert f"1 of 12 trials failed; {bad}: {rows[bad.name]['error']}" in printed.err
     assert rows[bad.name]["error"] in (bad / "error.txt").read_text()
     assert digest(cut) == before and (cut / "checkpoints" / "00000002").stat().st_mtime_ns == kept

@@ -306,7 +306,7 @@ def test_panels_fill_the_grid_and_do_not_overlap():
 def cluster():
     """A Ray of this machine's own, loopback only, that reports metrics every second; gives where they are read."""
     ray = pytest.importorskip("ray")
-    from interplay.cluster.streaming import connect
+    from interplay.cluster.connect import connect
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_metrics_report_interval_ms", "1000")
