@@ -5,6 +5,7 @@ import warnings
 from collections import deque
 from typing import Any
 
+import numpy as np
 import torch
 
 from interplay.cluster.experiment import Experiment, threads
@@ -28,6 +29,13 @@ def _bytes(packed: dict[str, Any]) -> int:
     return sum(_bytes(x) if isinstance(x, dict) else getattr(x, "nbytes", 0) for x in packed.values())
 
 
+def _loose(packed: Any) -> Any:
+    """A packed trajectory with tensors in the place of arrays."""
+    if isinstance(packed, dict):
+        return {name: _loose(x) for name, x in packed.items()}
+    return torch.from_numpy(packed) if isinstance(packed, np.ndarray) else packed
+
+
 class EnvActor:
     """Hosts tiles `first ... first + count - 1` and plays rounds on them.
 
@@ -45,6 +53,7 @@ class EnvActor:
         self.life = time.time_ns() if again else 0  # which of the actors this is that have stood here; 0: the first
         self.node = ray.get_runtime_context().get_node_id()
         self.host = TileHost(experiment, first, count)
+        self.kept: deque[Any] = deque()
 
     def __repr__(self) -> str:
         return self.name
@@ -75,6 +84,16 @@ class EnvActor:
         played.outcomes[0] |= {"life": self.life, "node": self.node}
         packed = None if played.trajectory is None else played.trajectory.pack()
         return packed, played.outcomes, [pack(state) for state in played.states]
+
+    def keep(self, *order: Any) -> tuple[Any, Any]:
+        """Play a round, and keep its trajectory until somebody takes it; returns outcomes and states."""
+        packed, outcomes, states = self.play(*order)
+        self.kept.append(packed)
+        return outcomes, states
+
+    def hand(self) -> Any:
+        """Hand over the oldest trajectory that is kept, as tensors."""
+        return _loose(self.kept.popleft())
 
 
 class LearnerActor:

@@ -36,6 +36,7 @@ class RunConfig:
         tail: the summary's figures are means over so many last updates.
         env_labels, learner_labels: the nodes where env actors may stand, and learners with all else: key=value,key=value.
         env_gpus, learner_gpus: share of a GPU for each of them; 0: all share one evenly.
+        transport: how trajectories reach the learner: store, Ray's object store; direct, from process to process (`cluster.transport`).
         patience: seconds that one env actor may keep the others waiting before it is replaced.
     """
 
@@ -55,6 +56,7 @@ class RunConfig:
     learner_labels: str = ""
     env_gpus: float = 0.0
     learner_gpus: float = 0.0
+    transport: str = "store"
     patience: float = 300.0
 
 

@@ -17,9 +17,9 @@ from interplay.cluster.experiment import Experiment, RunConfig
 from interplay.cluster.fleet import dealt, draining, env_actor, labels, node_of, nodes, room, slay, split, standing
 from interplay.cluster.runner import Lost, RunState
 from interplay.cluster.tiles import pack
+from interplay.cluster.transport import transport
 from interplay.learners.core import Task
 
-RESTARTS = 1000  # of one env actor; a host that keeps dying is an error, not a failure
 LOOK = 5.0  # seconds of waiting between looks at the cluster
 ENOUGH = 16  # rounds that say how fast an env actor is
 PAYS = 30.0, 0.2  # seconds of the rest of the run, and share of a round's acting, that dealing out the tiles anew has to save
@@ -52,7 +52,7 @@ class RayRunner:
     """
 
     def __init__(self, experiment: Experiment, name: str = "run") -> None:
-        self.experiment, self.name = experiment, name
+        self.experiment, self.name, self.transport = experiment, name, transport(experiment.run)
         self.restarts: list[str] = []  # that nobody has been told of
         self.actors: list[Any] = []
         self.hosts: list[Any] = []
@@ -76,7 +76,7 @@ class RayRunner:
         self._look()
         most = max(1, min(run.env_actors, self._room()))
         seats = self.plan or [Seat(*share) for share in split(run.tiles, most) if run.tiles]
-        kept = self._kept(seats) if state is not None and state.tiles else {}
+        kept = self._kept(seats) if state is not None and state.tiles and self.transport.again else {}
         self.close([host for host, _ in kept.values()])
         self.seats, self.plan = [kept[seat.first][1] if seat.first in kept else seat for seat in seats], []
         self.untold = []
@@ -123,7 +123,8 @@ class RayRunner:
         from interplay.cluster.actors import EnvActor, LearnerActor, MetaLearnerActor, env_actor
         from interplay.cluster.replay_actor import ReplayActor
 
-        experiment, run, actor = self.experiment, self.experiment.run, _named(self.name)
+        experiment, run = self.experiment, self.experiment.run
+        actor, linked = _named(self.name), _named(self.name, **self.transport.remote)
         near = {"num_cpus": 0, "max_restarts": 0, **(_on(run.learner_labels) or _here())}
         self.meta = actor(MetaLearnerActor, "MetaLearner", **near).remote(experiment)
         self.replay = None if experiment.store() is None else actor(ReplayActor, "Replay", **near).remote(experiment)
@@ -132,21 +133,22 @@ class RayRunner:
             self.groups.append(group)
             near = {"num_cpus": 0, "max_restarts": 0, "placement_group": group}
         learners = [
-            actor(LearnerActor, f"Learner {rank}" if rank else "Learner", **near, **learning).remote(experiment, self.replay)
+            linked(LearnerActor, f"Learner {rank}" if rank else "Learner", **near, **learning).remote(experiment, self.replay)
             for rank in range(run.learners)
         ]
         self.learner, *self.others = learners
-        host = {"num_cpus": self.each, "max_restarts": RESTARTS, "max_task_retries": -1, **acting}
+        host = {"num_cpus": self.each, **self.transport.host, **acting}
         self.hosts = []
         for seat in self.seats:
             if old := kept.get(seat.first):
                 old.forget.remote()
             where = _at(seat.node, soft=True) if seat.node else _on(run.env_labels)
             name = env_actor(seat.first, seat.count)
-            self.hosts.append(old or actor(EnvActor, name, **host, **where).remote(experiment, seat.first, seat.count))
+            self.hosts.append(old or linked(EnvActor, name, **host, **where).remote(experiment, seat.first, seat.count))
         name = lambda seat: f"rollout (tiles {seat.first}-{seat.first + seat.count - 1})"
-        self.calls = [host.play.options(num_returns=3, name=name(seat)) for seat, host in zip(self.seats, self.hosts, strict=True)]
+        self.calls = [self.transport.bind(host, name(seat)) for seat, host in zip(self.seats, self.hosts, strict=True)]
         self.actors = [self.meta, *learners, *([self.replay] if self.replay else []), *self.hosts]
+        self.transport.link(learners, self.hosts)
         return learners
 
     def _wish(self, missing: int) -> None:
@@ -167,7 +169,7 @@ class RayRunner:
         handle = []
         for k, seat in enumerate(self.seats):
             mine = tasks[seat.first : seat.first + seat.count]
-            trajectory, outcomes, self.states[k] = self.calls[k].remote(number, version, self.weights[version], mine, self.states[k])
+            trajectory, outcomes, self.states[k] = self.calls[k](number, version, self.weights[version], mine, self.states[k])
             handle.append((trajectory, outcomes))
         return handle
 
@@ -343,11 +345,11 @@ def _here() -> dict[str, Any]:
     return _at(node, soft=False) if nodes({}).get(node) else {}
 
 
-def _named(run: str) -> Any:
+def _named(run: str, **more: Any) -> Any:
     """Makes actor classes with names for the dashboard. Names have to differ in a namespace: each team of actors has its own."""
     import ray
 
-    remote: Any = ray.remote
+    remote: Any = ray.remote(**more) if more else ray.remote
     place = f"interplay-{uuid.uuid4().hex}"
     return lambda kind, name, **options: remote(kind).options(name=f"{run}/{name}", namespace=place, **options)
 

@@ -14,6 +14,7 @@ from interplay.cluster.experiment import Experiment
 from interplay.cluster.recipe import Recipe
 from interplay.cluster.recipes import RECIPES, recipe
 from interplay.cluster.record import RunFolder
+from interplay.cluster.transport import transport
 from interplay.envs.core import UsageError, did_you_mean
 
 # What may differ from the stored config when a run is resumed: it changes where and how long, not what.
@@ -26,6 +27,7 @@ FREE = (
     "run.learner_labels",
     "run.env_gpus",
     "run.learner_gpus",
+    "run.transport",
     "run.patience",
 )
 
@@ -104,6 +106,7 @@ def prepare(arguments: Sequence[str]) -> tuple[RunFolder, Recipe, Options]:
     chosen.check()
     if options.local and options.address:
         raise UsageError("--local and --address exclude each other: a local run needs no Ray")
+    transport(chosen.run)
     if options.local and chosen.run.learners > 1:
         raise UsageError(f"run.learners is {chosen.run.learners} with --local; allowed is 1 in one process, or a run over Ray")
     if earlier is None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from typing import Any
 
 from interplay.cluster import checkpoint, run
 from interplay.cluster.experiment import RunConfig
@@ -106,4 +107,5 @@ def pid_of(actor):
     """The process of a Ray actor."""
     import ray
 
-    return ray.get(actor.__ray_call__.remote(lambda self: os.getpid()))
+    found: Any = ray.get(actor.__ray_call__.remote(lambda self: os.getpid()))
+    return found

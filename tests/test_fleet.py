@@ -228,8 +228,15 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path):
             subprocess.run(["umount", str(place)], check=True)
 
 
-def test_local_runs_have_one_learner(tmp_path):
+def test_what_does_not_go_together_is_refused(tmp_path):
     from interplay.cluster.training import prepare
+
+    for more, match in [
+        (["--run.transport", "pigeon"], "run.transport is 'pigeon'; allowed are store and direct"),
+        (["--run.transport", "direct", "--run.learners", "2"], "'direct' with 2 learners; allowed is store"),
+    ]:
+        with pytest.raises(UsageError, match=match):
+            prepare(["coin-ppo", *more, "--run-dir", str(tmp_path / "x")])
 
     with pytest.raises(UsageError, match=r"run\.learners is 2 with --local; allowed is 1 in one process"):
         prepare(["coin-ppo", "--local", "--run.learners", "2", "--run-dir", str(tmp_path / "x")])

@@ -30,6 +30,29 @@ def test_every_method_streams_bit_for_bit(cluster, tmp_path, kind):
     assert here == there
 
 
+@pytest.mark.parametrize(("kind", "more"), [("gru", {}), ("paired", {}), ("coin", {"staleness": 1})])
+def test_trajectories_that_go_directly_are_the_same(cluster, tmp_path, kind, more):
+    """Ray Direct Transport."""
+    here, _, _ = train(tmp_path / "local", experiment(kind, **more))
+    there, _, _ = over_ray(tmp_path / "ray", experiment(kind, env_actors=2, transport="direct", **more))
+    assert here == there
+
+
+def test_a_killed_env_actor_of_a_direct_run_costs_a_fall(cluster, tmp_path):
+    events = []
+
+    def watch(runner, row):
+        events.extend([row["event"]] if "event" in row else [])
+        if row.get("update") == 5 and not events:
+            os.kill(pid_of(runner.hosts[1]), signal.SIGKILL)
+
+    here, _, _ = train(tmp_path / "local", experiment("gru"))
+    there, summary, rows = over_ray(tmp_path / "ray", experiment("gru", env_actors=2, transport="direct"), watch)
+    assert summary["status"] == "finished" and here == there
+    assert len(events) == 1 and "going on from the last checkpoint" in events[0]
+    assert [row["update"] for row in rows] == list(range(1, 8))
+
+
 @pytest.mark.parametrize("actors", [1, 4])
 def test_env_actors_do_not_change_the_levels_that_are_kept(cluster, tmp_path, actors):
     """Buffers, scores, ages and weights (`checkpoint.digest` has all of them)."""
