@@ -127,13 +127,13 @@ def wanted(options: Options, experiment: Experiment) -> list[tuple[str, Size]]:
 def measured(experiment: Experiment, sizes: list[tuple[str, Size]], options: Options) -> tuple[list[dict[str, Any]], Costs]:
     """Rows of figures for every size, a run in this process among them, and the service times; repeats go round all sizes in turn."""
     from interplay.cluster.connect import connect
-    from interplay.cluster.scale_measure import calibrated, chosen, measure, probe
+    from interplay.cluster.scale_measure import LARGE, calibrated, chosen, measure, probe
 
     tiles, pairs = experiment.run.tiles, any(size.learners > 1 for _, size in sizes)
     connect(options.address)
     here, *others = chosen(max(size.nodes for _, size in sizes), experiment.run.env_labels)
     link = probe(here, others[0]) if others else (options.latency, options.bandwidth)
-    base = [Size(1, 1, 1, tiles), Size(1, 1, 1, 2 * tiles), *([Size(1, 2, 1, tiles)] if pairs else [])]
+    base = [Size(1, 1, 1, tiles), Size(1, 1, 1, LARGE * tiles), *([Size(1, 2, 1, tiles)] if pairs else [])]
     every: list[Size | None] = [None, *dict.fromkeys([*base, *(size for _, size in sizes)])]
     found: dict[Size | None, list[list[dict[str, float]]]] = {size: [] for size in every}
     for _ in range(options.repeats):

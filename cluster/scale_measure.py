@@ -16,6 +16,7 @@ from interplay.cluster.scale_model import Costs, Size, slope
 from interplay.cluster.streaming import RayRunner, Seat
 from interplay.envs.core import UsageError
 
+LARGE = 4  # times as many tiles, for the slopes of service times
 PROBE = 32 * 2**20  # bytes
 PARTS = ("round", "ask", "issue", "act", "act_mean", "learn", "bytes", "cpu")  # of a row of figures, in seconds but for bytes
 
@@ -115,12 +116,12 @@ def shares(row: Row, staleness: int) -> dict[str, float]:
 
 
 def calibrated(experiment: Experiment, small: list[Row], large: list[Row], pair: list[Row], link: tuple[float, float]) -> Costs:
-    """Service times from rounds of one env actor and one learner with the experiment's tiles (`small`) and twice as many (`large`).
+    """Service times from rounds of one env actor and one learner with the experiment's tiles (`small`) and `LARGE` times as many (`large`).
 
     `pair` are rounds with two learners, if there are any; `link` is latency and bytes a second between machines.
     """
     run = experiment.run
-    one, two, tiles = mean(small), mean(large), (run.tiles, 2 * run.tiles)
+    one, two, tiles = mean(small), mean(large), (run.tiles, LARGE * run.tiles)
     rest = lambda row: max(0.0, row["round"] - row["ask"] - row["issue"] - row["act"] - row["learn"])
     acts = np.array([row["act"] for row in small])
     weights = sum(x.nbytes for x in experiment.learner().policy().values())
