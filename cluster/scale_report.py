@@ -91,8 +91,8 @@ def _draw(rows: list[dict[str, Any]], name: str, out: Path) -> None:
         right.barh(names, share, left=base, label=who)
         base += share
     right.invert_yaxis()
-    right.set(xlabel="share of a round (more than 1: side by side)", title="who is at work")
-    right.legend(frameon=False, fontsize=8)
+    right.set(xlabel="at work, share of a round (above 1: side by side)")
+    right.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(BUSY))
     for kind in (".svg", ".png"):
         figure.savefig(out.with_suffix(kind), dpi=150)
     plt.close(figure)
