@@ -1,7 +1,7 @@
 """Worlds that stand beside the tests have to be importable by name: numba's cache on disk keeps the rules' module by its name.
 
-Two workers share the tests (`-n 2`): a file stays with one of them, and all that starts Ray with the same one. Each has one thread,
-since OpenMP's threads spin beside a busy core.
+Two workers share the tests (`-n 2`): a file stays with one of them, so that what it has set up is set up once. Each has one thread, since
+OpenMP's threads spin beside a busy core.
 """
 
 import os
@@ -32,11 +32,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items):
     """Which tests go together; those on Ray first, since they take longest."""
     of = lambda item: item.path.stem
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("ray" if of(item) in ON_RAY else of(item)))
+        item.add_marker(pytest.mark.xdist_group(of(item)))
     items.sort(key=lambda item: of(item) not in ON_RAY)
 
 

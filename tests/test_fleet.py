@@ -22,7 +22,7 @@ from interplay.cluster.streaming import RayRunner, Seat
 from interplay.envs.core import UsageError
 
 ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 
 def test_labels():
