@@ -124,7 +124,7 @@ class RayRunner:
         from interplay.cluster.replay_actor import ReplayActor
 
         experiment, run = self.experiment, self.experiment.run
-        actor, linked = _named(self.name), _named(self.name, **self.transport.remote)
+        actor, linked = _named(self.name), self.transport.remote
         near = {"num_cpus": 0, "max_restarts": 0, **(_on(run.learner_labels) or _here())}
         self.meta = actor(MetaLearnerActor, "MetaLearner", **near).remote(experiment)
         self.replay = None if experiment.store() is None else actor(ReplayActor, "Replay", **near).remote(experiment)
@@ -133,7 +133,7 @@ class RayRunner:
             self.groups.append(group)
             near = {"num_cpus": 0, "max_restarts": 0, "placement_group": group}
         learners = [
-            linked(LearnerActor, f"Learner {rank}" if rank else "Learner", **near, **learning).remote(experiment, self.replay)
+            actor(LearnerActor, f"Learner {rank}" if rank else "Learner", linked=linked, **near, **learning).remote(experiment, self.replay)
             for rank in range(run.learners)
         ]
         self.learner, *self.others = learners
@@ -144,7 +144,7 @@ class RayRunner:
                 old.forget.remote()
             where = _at(seat.node, soft=True) if seat.node else _on(run.env_labels)
             name = env_actor(seat.first, seat.count)
-            self.hosts.append(old or linked(EnvActor, name, **host, **where).remote(experiment, seat.first, seat.count))
+            self.hosts.append(old or actor(EnvActor, name, linked=linked, **host, **where).remote(experiment, seat.first, seat.count))
         name = lambda seat: f"rollout (tiles {seat.first}-{seat.first + seat.count - 1})"
         self.calls = [self.transport.bind(host, name(seat)) for seat, host in zip(self.seats, self.hosts, strict=True)]
         self.actors = [self.meta, *learners, *([self.replay] if self.replay else []), *self.hosts]
@@ -345,13 +345,17 @@ def _here() -> dict[str, Any]:
     return _at(node, soft=False) if nodes({}).get(node) else {}
 
 
-def _named(run: str, **more: Any) -> Any:
+def _named(run: str) -> Any:
     """Makes actor classes with names for the dashboard. Names have to differ in a namespace: each team of actors has its own."""
     import ray
 
-    remote: Any = ray.remote(**more) if more else ray.remote
     place = f"interplay-{uuid.uuid4().hex}"
-    return lambda kind, name, **options: remote(kind).options(name=f"{run}/{name}", namespace=place, **options)
+
+    def make(kind: Any, name: str, linked: dict[str, Any] | None = None, **options: Any) -> Any:
+        remote: Any = ray.remote(**linked) if linked else ray.remote
+        return remote(kind).options(name=f"{run}/{name}", namespace=place, **options)
+
+    return make
 
 
 def _lost(error: Exception) -> Lost:
