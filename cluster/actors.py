@@ -87,13 +87,20 @@ class EnvActor:
 
     def keep(self, *order: Any) -> tuple[Any, Any]:
         """Play a round, and keep its trajectory until somebody takes it; returns outcomes and states."""
-        packed, outcomes, states = self.play(*order)
+        try:
+            packed, outcomes, states = self.play(*order)
+        except Exception as error:
+            self.kept.append(error)
+            raise
         self.kept.append(packed)
         return outcomes, states
 
     def hand(self) -> Any:
-        """Hand over the oldest trajectory that is kept, as tensors."""
-        return _loose(self.kept.popleft())
+        """Hand over the oldest trajectory that is kept, as tensors; or fail as its round did."""
+        found = self.kept.popleft()
+        if isinstance(found, Exception):
+            raise found
+        return _loose(found)
 
 
 class LearnerActor:

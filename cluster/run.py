@@ -118,6 +118,8 @@ def _segments(folder: RunFolder, runner: Runner, recorder: Recorder, watch: Watc
                     f"gave up after {PATIENCE} tries from one checkpoint; the last worker was lost because: {loss}"
                 ) from loss
             start = None
+            if stop.given:
+                break
             watch({"event": f"a worker was lost ({loss}); going on from the last checkpoint", "kind": "fall"})
             time.sleep(min(10.0, 0.5 * 2**falls))
     return start == total

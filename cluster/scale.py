@@ -1,6 +1,8 @@
 """`interplay scale`: how a recipe's speed grows with env actors, learners and nodes; measured, and predicted for sizes that nobody has."""
 
 import json
+import math
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from interplay.cluster.experiment import Experiment
+from interplay.cluster.fleet import labels, room
 from interplay.cluster.recipes import RECIPES, recipe
 from interplay.cluster.record import write
 from interplay.cluster.scale_model import Costs, Size, simulate
@@ -130,7 +133,11 @@ def measured(experiment: Experiment, sizes: list[tuple[str, Size]], options: Opt
     from interplay.cluster.scale_measure import LARGE, calibrated, chosen, measure, probe
 
     tiles, pairs = experiment.run.tiles, any(size.learners > 1 for _, size in sizes)
-    connect(options.address)
+    each = min(1, experiment.run.act_threads / 2)
+    most = max(size.actors for _, size in sizes)
+    connect(options.address, max(os.cpu_count() or 1, math.ceil(most * each)))
+    if (able := room(each, labels(experiment.run.env_labels))) < most:
+        raise UsageError(f"--env-actors up to {most} ask for {most * each:g} CPUs; allowed are up to {able}: so many have room here")
     here, *others = chosen(max(size.nodes for _, size in sizes), experiment.run.env_labels)
     link = probe(here, others[0]) if others else (options.latency, options.bandwidth)
     base = [Size(1, 1, 1, tiles), Size(1, 1, 1, LARGE * tiles), *([Size(1, 2, 1, tiles)] if pairs else [])]

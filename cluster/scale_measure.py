@@ -18,7 +18,7 @@ from interplay.envs.core import UsageError
 
 LARGE = 4  # times as many tiles, for the slopes of service times
 PROBE = 32 * 2**20  # bytes
-PARTS = ("round", "ask", "issue", "act", "act_mean", "learn", "bytes", "cpu")  # of a row of figures, in seconds but for bytes
+PARTS = ("round", "ask", "issue", "act", "learn", "bytes", "cpu")  # of a row of figures, in seconds but for bytes
 
 Row = dict[str, float]
 
@@ -96,7 +96,7 @@ def _rows(runner: Any, experiment: Experiment, count: int, warmup: int) -> Itera
     for done in rounds(runner, experiment, 0, total):
         now, spent = time.perf_counter(), time.process_time()
         acts = [outcome["time/act"] for outcome in done.outcomes]
-        row = Row(round=now - began, act=max(acts, default=0.0), act_mean=float(np.mean(acts or [0.0])), cpu=spent - cpu)
+        row = Row(round=now - began, act=max(acts, default=0.0), cpu=spent - cpu)
         row |= {"learn": done.metrics.get("time/learn", 0.0), "bytes": done.metrics.get("transfer/bytes", 0.0)} | runner.taken()
         began, cpu = now, spent
         if done.number >= warmup * experiment.stages:

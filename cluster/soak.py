@@ -93,8 +93,8 @@ class Trouble(threading.Thread):
         self.kills, self.rows = 0, list[dict[str, float]]()
 
     def run(self) -> None:
-        """Until time is up, from when there are actors."""
-        while not self.runner.hosts:
+        """Until time is up, from when all actors are alive."""
+        while not self.runner.hosts or not all(process(actor) for actor in self.runner.actors):
             time.sleep(0.2)
         began = time.monotonic()
         strike, look = began + self.options.every, began
@@ -116,11 +116,10 @@ class Trouble(threading.Thread):
             self.kills += 1
 
     def memory(self) -> dict[str, float]:
-        """Bytes of memory of the coordinator, the learner, all env actors, the Ray of this machine, and shared by all."""
+        """Bytes of memory of the coordinator, the learner, all env actors, the servers of its Ray, and shared by all."""
         found = {"coordinator": resident(os.getpid()), "learner": resident(process(self.runner.learner))}
         found["env actors"] = sum(resident(process(host)) for host in self.runner.hosts)
-        ours = [p for p in Path("/proc").iterdir() if p.name.isdigit() and _named(p) in ("raylet", "gcs_server")]
-        found["ray"] = sum(resident(int(p.name)) for p in ours)
+        found["ray"] = sum(resident(int(p.name)) for p in Path("/proc").iterdir() if p.name.isdigit() and _served_by(p, os.getpid()))
         shared = os.statvfs("/dev/shm")
         return found | {"shared": float((shared.f_blocks - shared.f_bfree) * shared.f_frsize)}
 
@@ -134,18 +133,20 @@ def resident(pid: int) -> float:
     return float((int(whole) - int(shared)) * os.sysconf("SC_PAGE_SIZE"))
 
 
-def _named(place: Path) -> str:
+def _served_by(place: Path, parent: int) -> bool:
+    """Whether a process is a server of the Ray that another one has started."""
     try:
-        return (place / "comm").read_text().strip()
+        name, _, rest = (place / "stat").read_text().partition("(")[2].rpartition(")")
+        return name in ("raylet", "gcs_server") and int(rest.split()[1]) == parent
     except OSError:
-        return ""
+        return False
 
 
 def growth(rows: list[dict[str, float]], name: str) -> float:
     """How much the last quarter's median is above the second quarter's, relative to it."""
     values = [row[name] for row in rows if row[name] > 0]
     quarter = max(1, len(values) // 4)
-    return float(np.median(values[-quarter:]) / np.median(values[quarter : 2 * quarter]) - 1)
+    return float(np.median(values[-quarter:]) / np.median(values[quarter : 2 * quarter]) - 1) if len(values) > 1 else 0.0
 
 
 def soak(name: str, experiment: Experiment, options: Options, out: Path) -> dict[str, Any]:
@@ -156,9 +157,10 @@ def soak(name: str, experiment: Experiment, options: Options, out: Path) -> dict
     folder = RunFolder.create(out / "run", name, made)
     connect(None)
     runner = RayRunner(made, "soak")
-    ledger, trouble, events = Ledger(runner), Trouble(runner, options), list[str]()
+    ledger: Any = Ledger(runner)
+    trouble, events = Trouble(runner, options), list[str]()
     trouble.start()
-    train(folder, ledger, {}, lambda row: events.append(row["event"]) if "event" in row else None)  # type: ignore[arg-type]
+    train(folder, ledger, {}, lambda row: events.append(row["event"]) if "event" in row else None)
     done = checkpoint.numbers(folder.checkpoints)[-1]
     state = checkpoint.load(folder.checkpoints)
     found: dict[str, Any] = {

@@ -7,6 +7,7 @@ for before the last one is learned from, and at most staleness + 1 rounds are ev
 import statistics
 import time
 import uuid
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,14 +33,14 @@ class Seat:
     Attributes:
         life: which of the actors it is that have stood here (`EnvActor.life`).
         node: where it stands.
-        seconds: of its rounds.
+        seconds: of its last `ENOUGH` rounds.
     """
 
     first: int
     count: int
     node: str | None = None
     life: int = 0
-    seconds: list[float] = field(default_factory=list)
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=ENOUGH))
 
 
 class RayRunner:
@@ -89,8 +90,8 @@ class RayRunner:
             self.states: list[Any] = [None] * len(self.hosts)
             if state is not None:
                 number = state.number
-                kept = ray.put({name: x.numpy() for name, x in state.learner.items()})
-                ray.get([learner.restore.remote(kept) for learner in learners])
+                learned = ray.put({name: x.numpy() for name, x in state.learner.items()})
+                ray.get([learner.restore.remote(learned) for learner in learners])
                 ray.get(self.meta.restore.remote(state.meta))
                 if state.tiles:
                     self.states = [ray.put([pack(s) for s in state.tiles[seat.first : seat.first + seat.count]]) for seat in self.seats]
@@ -119,8 +120,9 @@ class RayRunner:
 
     def _hire(self, kept: dict[int, Any]) -> list[Any]:
         """Start all actors but the env actors that are kept; returns the learners."""
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        from interplay.cluster.actors import EnvActor, LearnerActor, MetaLearnerActor, env_actor
+        from interplay.cluster.actors import EnvActor, LearnerActor, MetaLearnerActor
         from interplay.cluster.replay_actor import ReplayActor
 
         experiment, run = self.experiment, self.experiment.run
@@ -131,7 +133,7 @@ class RayRunner:
         acting, learning, group = gpus(run)
         if group:
             self.groups.append(group)
-            near = {"num_cpus": 0, "max_restarts": 0, "placement_group": group}
+            near = {"num_cpus": 0, "max_restarts": 0, "scheduling_strategy": PlacementGroupSchedulingStrategy(group)}
         learners = [
             actor(LearnerActor, f"Learner {rank}" if rank else "Learner", linked=linked, **near, **learning).remote(experiment, self.replay)
             for rank in range(run.learners)
@@ -230,7 +232,7 @@ class RayRunner:
         if time.monotonic() - self.looked < LOOK:
             return ""
         self.looked = time.monotonic()
-        if standing(self.actors) & draining():
+        if self._leaving(self.actors):
             return "a node is about to leave"
         run = self.experiment.run
         able = min(run.env_actors, run.tiles, self._room())
@@ -238,11 +240,16 @@ class RayRunner:
             return f"there is room for {able} env actors"
         return self._slow(left)
 
+    def _leaving(self, actors: Sequence[Any]) -> bool:
+        """Whether a node that some actors stand on is about to leave; who stands where is only asked when any is."""
+        leaving = draining()
+        return bool(leaving and standing(actors) & leaving)
+
     def _slow(self, left: int) -> str:
         """Whether other shares of the tiles pay; makes them the plan."""
         if len(self.seats) < 2 or any(len(seat.seconds) < ENOUGH for seat in self.seats):
             return ""
-        each = [statistics.median(seat.seconds[-ENOUGH:]) / seat.count for seat in self.seats]
+        each = [statistics.median(seat.seconds) / seat.count for seat in self.seats]
         counts = dealt(self.experiment.run.tiles, each)
         last = lambda counts: max(count * seconds for count, seconds in zip(counts, each, strict=True))
         now = last([seat.count for seat in self.seats])
@@ -280,7 +287,7 @@ class RayRunner:
             try:
                 return ray.get(refs, timeout=LOOK)
             except GetTimeoutError:
-                if self._room() < len(self.hosts) and len(self.hosts) > 1 and not standing(self.hosts) & draining():
+                if self._room() < len(self.hosts) and len(self.hosts) > 1 and not self._leaving(self.hosts):
                     raise Lost(f"a node has left, and there is room for {self._room()} of {len(self.hosts)} env actors") from None
                 late = self._hurry(told or [], late)
             except RayTaskError as error:

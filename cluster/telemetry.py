@@ -192,8 +192,10 @@ class Telemetry:
         self.quiet.set()
 
     def _beat(self) -> None:
-        while not self.quiet.wait(BEAT) and self.exporter is not None:
+        while self.exporter is not None:
             self._safely(lambda: self.exporter and self.exporter.set(HEARTBEAT, self.tags, time.time()))
+            if self.quiet.wait(BEAT):
+                return
 
     def watch(self, row: Row) -> None:
         """Take in a row, or an event, and hand it on."""

@@ -23,11 +23,13 @@ ON_RAY = (
     "test_rllib",
     "test_streaming",
     "test_scale",
+    "test_soak",
     "test_submit",
     "test_sweep",
     "test_telemetry",
 )
 
+os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's own default, 15, leaves actors nothing beside the other worker's tests
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 

@@ -65,9 +65,8 @@ def test_a_segment_that_is_cut_short_learns_from_what_is_in_flight(staleness):
 
 
 def test_a_segment_ends_where_an_update_is_whole():
-    made = experiment("obl", updates=4)
-    assert made.stages == 1
-    made = experiment("mfos-self")
+    made = experiment("dice")
+    assert made.stages > 1
     runner = LocalRunner(made)
     runner.restore(None)
     done = [r.number for r in rounds(runner, made, 0, 4 * made.stages, lambda number: True)]
@@ -173,7 +172,7 @@ def test_a_run_follows_its_nodes(quick, tmp_path):
             if update == 3 and not added:
                 added.append(cluster.add_node(num_cpus=1))
             if sizes[update] == [2, 2] and len(runner.seats[1].seconds) == streaming.ENOUGH:
-                runner.seats[1].seconds = [1000.0] * streaming.ENOUGH  # as if its node were slow
+                runner.seats[1].seconds.extend([1000.0] * streaming.ENOUGH)  # as if its node were slow
             if sizes[update] == [3, 1] and len(added) == 1:
                 added.append(update)
                 gone, why = GcsClient(cluster.address).drain_node(added[0].node_id, 2, "a spot notice, as a test gives it", 0)
@@ -191,6 +190,29 @@ def test_a_run_follows_its_nodes(quick, tmp_path):
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+def test_learners_on_gpus_stand_together(quick):
+    """On a Ray that believes in two GPUs: a placement group of two learners, and what each may see."""
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    assert streaming.gpus(replace(experiment("coin").run, learners=2))[2] is None
+    ray.init(address="local", num_cpus=2, num_gpus=3, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
+    try:
+        acting, learning, group = streaming.gpus(
+            replace(experiment("coin").run, device="cuda:0", learners=2, learner_gpus=1.0, env_gpus=0.5)
+        )
+        assert (acting, learning) == ({"num_gpus": 0.5}, {"num_gpus": 1.0})
+        assert [bundle["GPU"] for bundle in group.bundle_specs] == [1.0, 1.0]
+        seen = ray.remote(num_cpus=0)(lambda: ray.get_gpu_ids())
+        near: Any = {"scheduling_strategy": PlacementGroupSchedulingStrategy(group)}
+        pair = ray.get([seen.options(**near, **learning).remote() for _ in range(2)], timeout=60)
+        assert all(len(ids) == 1 for ids in pair)
+        assert ray.available_resources()["GPU"] == 1.0
+        shared = streaming.gpus(replace(experiment("coin").run, device="cuda:0", env_actors=3))[0]
+        assert shared == {"num_gpus": 0.25}
+    finally:
+        ray.shutdown()
 
 
 def test_labels_that_no_node_has_are_said(quick, tmp_path, monkeypatch):

@@ -175,10 +175,13 @@ def test_sizes():
     assert weak == [Size(4, m, n, 16) for n in (1, 2) for m in (1, 2)]
 
 
-def test_a_small_measurement(tmp_path, capsys):
+def test_a_small_measurement(tmp_path, capsys, monkeypatch):
     """Two env actors and two learners over Ray; then predictions from what was stored."""
     small = ["coin-ppo", "--run.tile", "32", "--run.turns", "8", "--run.tiles", "2", "--run.learn-threads", "1"]
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     try:
+        ray.init(address="local", num_cpus=1, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
+        refuse([*small, "--env-actors", "1,9", "--scaling", "weak"], r"--env-actors up to 9 ask for 4\.5 CPUs; allowed are up to 2")
         words = ["--env-actors", "1,2", "--learners", "1,2", "--rounds", "3", "--warmup", "1", "--repeats", "1", "--scaling", "strong"]
         scale.main([*small, *words, "--out", str(tmp_path / "out")])
     finally:

@@ -357,6 +357,7 @@ def test_prometheus_reads_what_the_run_did(cluster, tmp_path):
     ray: Any = pytest.importorskip("ray")
 
     made, events, names, spans = experiment("coin", env_actors=2, staleness=1), [], [], []
+    mine = ("test", "one", "3")
     runner, beside = RayRunner(made, "one"), RayRunner(experiment("exact"), "one")
 
     def watch(row):
@@ -366,6 +367,11 @@ def test_prometheus_reads_what_the_run_did(cluster, tmp_path):
             os.kill(pid, signal.SIGKILL)
             beside.restore(None)
             names.extend(ray.util.list_named_actors(all_namespaces=True))
+        if row.get("update") == 4:
+            until = time.monotonic() + 30  # Ray forgets gauges that nobody sets
+            while not (beat := scrape(cluster).get(("heartbeat_timestamp_seconds", *mine))) and time.monotonic() < until:
+                time.sleep(0.5)
+            assert beat and 0 <= time.time() - beat < 30
         if row.get("update") == 7:  # while there are actors to send their spans
             spans.extend(timeline(lambda spans: len(spans["task::update"]) == 7))
 
@@ -376,7 +382,7 @@ def test_prometheus_reads_what_the_run_did(cluster, tmp_path):
     assert sorted(actor["name"] for actor in names) == [f"one/{kind}" for kind in kinds]
     assert len({actor["namespace"] for actor in names}) == 2
 
-    mine, until = ("test", "one", "3"), time.monotonic() + 30
+    until = time.monotonic() + 30
     while (found := scrape(cluster)).get(("env_steps_total", *mine)) != summary["env_steps"] and time.monotonic() < until:
         time.sleep(0.5)
     assert found["env_steps_total", *mine] == summary["env_steps"] == 7 * 4 * 64 * 12
