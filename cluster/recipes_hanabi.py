@@ -68,18 +68,18 @@ def _q_small(world: WorldConfig, auxiliary: float = 0.0) -> QExperiment:
     )
 
 
-def _obl(world: str, levels: LevelsConfig, width: int = 64, tiles: int = 1) -> OBLExperiment:
-    """Off-Belief Learning in a small variant."""
+def _obl(world: str, levels: LevelsConfig, base: float = 0.4) -> OBLExperiment:
+    """Off-Belief Learning in a small variant. Targets are made as games are played, so a small replay keeps them true of the present policy."""
     rounds = levels.levels * levels.policy + (levels.levels - 1) * levels.belief
     return OBLExperiment(
-        run=RunConfig(updates=rounds, tiles=tiles, tile=128, turns=4, checkpoint_every=500, tail=100),
+        run=RunConfig(updates=rounds, tiles=1, tile=128, turns=4, checkpoint_every=500, tail=100),
         world=WorldConfig(world, bomb="minus-one"),
-        network=QNetworkConfig(hidden=(width,), recurrent=width, public=True, encoding="v0"),
-        q=QConfig(batch=64, capacity=8192, length=40, warmup=1000, updates=2, target_every=15, anneal=levels.policy),
-        explore=ExploreConfig(base=0.4),
+        network=QNetworkConfig(hidden=(64,), recurrent=64, public=True, encoding="v0"),
+        q=QConfig(batch=32, capacity=1024, length=40, warmup=1000, updates=4, target_every=15, anneal=levels.policy),
+        explore=ExploreConfig(base=base),
         optim=AdamConfig(lr=2e-3, eps=1.5e-5, max_norm=5.0),
         levels=levels,
-        belief=BeliefConfig(hidden=(width,), recurrent=width, head=width),
+        belief=BeliefConfig(hidden=(64,), recurrent=64, head=64),
         belief_optim=AdamConfig(lr=2e-3, max_norm=5.0),
     )
 
@@ -189,7 +189,7 @@ HANABI: dict[str, Recipe] = {
         "Hu et al. 2021 (OBL)",
         "level 1 plays with strangers as with itself; level 2 above it: interplay crossplay RUN@STEP...",
         "20 minutes",
-        _obl("hanabi-small", LevelsConfig(levels=2, policy=4000, belief=1000), width=128),
+        _obl("hanabi-small", LevelsConfig(levels=2, policy=6000, belief=1000), base=0.1),
     ),
     "hanabi-obl": Recipe(
         "Off-Belief Learning, four levels, in Hanabi",

@@ -1,8 +1,8 @@
 """Multi-layer perceptrons with a population axis, and their derivatives by hand, written for a core's cache.
 
 A CPU spends most of a plain forward and backward pass on fresh memory for what lies between two layers, on the library's tanh, and on
-products with few columns (the heads'), which run at a tenth of the speed of their transposes. So buffers are lent and given back, tanh
-is a quotient of polynomials, and narrow products are turned. On a GPU the plain operations are used.
+products with few columns (the heads'), which run at a tenth of the speed of their transposes. So buffers are lent and given back, and
+narrow products are turned (`policies.products`), and tanh is a quotient of polynomials. On a GPU the plain operations are used.
 """
 
 from typing import Any, Literal
@@ -13,10 +13,11 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from interplay.policies.products import BUFFERS, affine, narrow, outer, turned
+
 Activation = Literal["tanh", "relu"]
 
 BLOCK = 2048  # rows of a pass that is not differentiated, so that what lies between its layers stays in the cache
-NARROW = 16  # a product with fewer columns is faster transposed
 
 # tanh(x) = x p(x^2) / q(x^2) on |x| <= 9.02, where tanh rounds to 1: fitted to relative error 2e-8 by reweighted least squares
 EDGE, ONE = np.float32(9.02), np.float32(1)
@@ -44,54 +45,16 @@ def tanh_slope_(gradient: Any, y: Any) -> None:
         gradient[i] *= ONE - y[i] * y[i]
 
 
-class Buffers:
-    """Memory that is lent and given back: what is never given back is simply collected."""
-
-    def __init__(self, largest: int) -> None:
-        self.largest, self.free = largest, dict[tuple[int, ...], list[Tensor]]()
-
-    def lend(self, *shape: int) -> Tensor:
-        """A float32 tensor with anything in it."""
-        try:
-            return self.free[shape].pop()
-        except (KeyError, IndexError):
-            return torch.empty(shape)
-
-    def back(self, *buffers: Tensor) -> None:
-        """Give tensors back that nobody looks at any more."""
-        for x in buffers:
-            if x.numel() <= self.largest:
-                self.free.setdefault(tuple(x.shape), []).append(x)
-
-
-BUFFERS = Buffers(largest=1 << 22)
-
-
 def forward(x: Tensor, weights: tuple[Tensor, ...], activation: Activation, head: bool) -> tuple[Tensor, list[Tensor]]:
     """The last layer's output and the hidden ones', these in lent buffers."""
     layers = list(zip(weights[::2], weights[1::2], strict=True))
     hidden = []
     for w, b in layers[: len(layers) - head]:
-        y = torch.baddbmm(b, x, w, out=BUFFERS.lend(x.shape[0], x.shape[1], w.shape[2]))
+        x = affine(x, w, b, relu=activation == "relu")
         if activation == "tanh":
-            tanh_(y.numpy().reshape(-1))
-        else:
-            y.relu_()
-        hidden.append(y)
-        x = y
-    if not head:
-        return x.clone(), hidden
-    w, b = layers[-1]
-    if w.shape[2] >= NARROW:
-        return torch.baddbmm(b, x, w), hidden
-    return torch.bmm(w.transpose(1, 2), x.transpose(1, 2)).transpose(1, 2) + b, hidden
-
-
-def product(x: Tensor, g: Tensor) -> Tensor:
-    """`x^T g`, the gradient of a layer's weights."""
-    if g.shape[2] < min(NARROW, x.shape[2]):
-        return torch.bmm(g.transpose(1, 2), x).transpose(1, 2)
-    return torch.bmm(x.transpose(1, 2), g)
+            tanh_(x.numpy().reshape(-1))
+        hidden.append(x)
+    return narrow(x, *layers[-1]) if head else x.clone(), hidden
 
 
 class Differentiated(torch.autograd.Function):
@@ -114,11 +77,10 @@ class Differentiated(torch.autograd.Function):
         if not ctx.head:
             seen, g = seen[:-1], _slope(BUFFERS.lend(*g.shape).copy_(g), ctx.hidden[-1], ctx.activation)
         for k in reversed(range(len(seen))):
-            out[:0] = [product(seen[k], g), g.sum(1, keepdim=True)]
+            out[:0] = [outer(seen[k], g), g.sum(1, keepdim=True)]
             if not k and not ctx.needs_input_grad[0]:
                 break
-            times = torch.mul if g.shape[2] == 1 else torch.bmm  # an outer product is no matrix product
-            before, g = g, times(g, weights[2 * k].transpose(1, 2), out=BUFFERS.lend(*seen[k].shape))
+            before, g = g, turned(g, weights[2 * k])
             if before is not grads[0]:
                 BUFFERS.back(before)
             if k:

@@ -13,6 +13,7 @@ from torch import Tensor
 from interplay.envs.bits import unpack
 from interplay.envs.core import Spec, UsageError
 from interplay.envs.grid import CELLS, VIEW
+from interplay.policies.dense import perceptron
 from interplay.policies.flat import FlatWeights
 from interplay.policies.lstm import scan
 
@@ -116,16 +117,16 @@ class GridNetwork(FlatWeights):
         w, turns, rows = self.weights, obs.shape[1], obs.shape[2]
         bits = unpack(obs, self.spec.observation[0]).flatten(1, 2).to(torch.float32)
         weight, constant = self.matrix()
-        features = torch.relu(torch.baddbmm(constant, bits[..., : self.planes * CELLS], weight))
+        features = perceptron(bits[..., : self.planes * CELLS], [weight, constant], "relu", False)
         heading = torch.baddbmm(w["heading.bias"], bits[..., self.turning], w["heading.weight"])
-        x = torch.baddbmm(w["lstm.bias"], torch.cat([features, heading], -1), w["lstm.input"])
+        x = perceptron(torch.cat([features, heading], -1), [w["lstm.input"], w["lstm.bias"]], "relu", True)
         return scan(x.unflatten(1, (turns, rows)), w["lstm.output"], carry, keep)
 
     def head(self, name: str, states: Tensor) -> Tensor:
         """What a head says `[P, T, R, n]` of the trunk's states."""
         w, output = self.weights, states[..., : self.config.recurrent].flatten(1, 2)
-        hidden = torch.tanh(torch.baddbmm(w[f"{name}.0.bias"], output, w[f"{name}.0.weight"]))
-        return torch.baddbmm(w[f"{name}.head.bias"], hidden, w[f"{name}.head.weight"]).unflatten(1, states.shape[1:3])
+        layers = [w[f"{name}.{part}"] for part in ("0.weight", "0.bias", "head.weight", "head.bias")]
+        return perceptron(output, layers, "tanh", True).unflatten(1, states.shape[1:3])
 
     def play(self, obs: Tensor, seen: Tensor, carry: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """One turn: logits `[P, 1, R, n]`, values `[P, 1, R]` and the next carry `[P, 1, R, 2 H]`."""

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from interplay.envs.bits import unpack
 from interplay.envs.core import Spec, World
+from interplay.policies import gru
 from interplay.policies.dense import perceptron
 from interplay.policies.flat import FlatWeights
 from interplay.policies.hanabi_belief import V0, Reader
-from interplay.policies.networks import gru_scan
 
 NEVER = 1e-30  # stands for no copy at all, where a logarithm is taken
 
@@ -70,8 +70,8 @@ class HandBelief(FlatWeights):
         x = perceptron(x, layers, "relu", False) if layers else x
         if carry is None:
             carry = torch.zeros(1, rows, self.config.recurrent, device=x.device)
-        gru = [w[f"gru.{part}"] for part in ("input", "hidden", "input_bias", "hidden_bias")]
-        return gru_scan(x.unflatten(1, (turns, rows)), carry, None, gru)
+        memory = [w[f"gru.{part}"] for part in ("input", "hidden", "input_bias", "hidden_bias")]
+        return gru.scan(x.unflatten(1, (turns, rows)), carry, None, memory)
 
     def _tilt(self, states: Tensor, before: Tensor, slot: int) -> Tensor:
         """f of one slot `[R, cards]` from states `[R, H]` and the one-hot cards of all slots before `[R, slots, cards]`."""

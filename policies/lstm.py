@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from interplay.policies.dense import EDGE, ONE, P0, P1, P2, P3, P4, Q1, Q2, Q3, Q4
+from interplay.policies.products import BUFFERS, outer, turned
 
 HALF = np.float32(0.5)
 
 
 @njit(nogil=True, error_model="numpy", inline="always")
-def _tanh(x):
+def tanh(x):
     """As `dense.tanh_`."""
     x = EDGE if x > EDGE else x
     x = -EDGE if x < -EDGE else x
@@ -28,21 +29,21 @@ def _tanh(x):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _cell(gates: Any, before: Any, c: Any, h: Any) -> None:
-    """Gates `[R, 4 H]` from sums to activations in place; memory c and output h `[R, H]` from the memory before."""
+def _cell(x: Any, sums: Any, before: Any, gates: Any, c: Any, h: Any) -> None:
+    """Gates `[R, 4 H]` from what inputs and the output before add to them; memory c and output h `[R, H]` from the memory before."""
     width = c.shape[1]
     for r in range(c.shape[0]):
-        g = gates[r]
+        g, y, s = gates[r], x[r], sums[r]
         for k in range(2 * width):
-            g[k] = HALF * _tanh(HALF * g[k]) + HALF
+            g[k] = HALF * tanh(HALF * (y[k] + s[k])) + HALF
         for k in range(2 * width, 3 * width):
-            g[k] = _tanh(g[k])
+            g[k] = tanh(y[k] + s[k])
         for k in range(3 * width, 4 * width):
-            g[k] = HALF * _tanh(HALF * g[k]) + HALF
+            g[k] = HALF * tanh(HALF * (y[k] + s[k])) + HALF
         for k in range(width):
             c[r, k] = g[width + k] * before[r, k] + g[k] * g[2 * width + k]
         for k in range(width):
-            h[r, k] = g[3 * width + k] * _tanh(c[r, k])
+            h[r, k] = g[3 * width + k] * tanh(c[r, k])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -53,7 +54,7 @@ def _cell_back(gates: Any, before: Any, c: Any, dh: Any, dc: Any) -> None:
         g = gates[r]
         for k in range(width):
             i, f, n, o = g[k], g[width + k], g[2 * width + k], g[3 * width + k]
-            squashed = _tanh(c[r, k])
+            squashed = tanh(c[r, k])
             d = dc[r, k] + dh[r, k] * o * (ONE - squashed * squashed)
             g[k] = d * n * i * (ONE - i)
             g[width + k] = d * before[r, k] * f * (ONE - f)
@@ -62,12 +63,12 @@ def _cell_back(gates: Any, before: Any, c: Any, dh: Any, dc: Any) -> None:
             dc[r, k] = d * f
 
 
-def cell(gates: Tensor, before: Tensor, c: Tensor, h: Tensor) -> None:
+def cell(x: Tensor, sums: Tensor, before: Tensor, gates: Tensor, c: Tensor, h: Tensor) -> None:
     """`_cell` for a population: `[P, R, 4 H]` and `[P, R, H]`, on any device."""
     if gates.device.type == "cpu":
-        flat = lambda x: x.view(-1, x.shape[-1]).numpy()
-        _cell(flat(gates), flat(before), flat(c), flat(h))
+        _cell(*rows(x, sums, before, gates, c, h))
         return
+    torch.add(x, sums, out=gates)
     i, f, n, o = gates.chunk(4, -1)
     for gate in (i, f, o):
         gate.sigmoid_()
@@ -76,11 +77,15 @@ def cell(gates: Tensor, before: Tensor, c: Tensor, h: Tensor) -> None:
     torch.mul(o, torch.tanh(c), out=h)
 
 
+def rows(*turn: Tensor) -> list[Any]:
+    """Arrays `[P R, k]` of tensors `[P, R, k]`, contiguous."""
+    return [x.view(-1, x.shape[-1]).numpy() for x in turn]
+
+
 def cell_back(gates: Tensor, before: Tensor, c: Tensor, dh: Tensor, dc: Tensor) -> None:
     """`_cell_back` for a population, on any device."""
     if gates.device.type == "cpu":
-        flat = lambda x: x.view(-1, x.shape[-1]).numpy()
-        _cell_back(flat(gates), flat(before), flat(c), flat(dh), flat(dc))
+        _cell_back(*rows(gates, before, c, dh, dc))
         return
     i, f, n, o = (x.clone() for x in gates.chunk(4, -1))
     squashed = torch.tanh(c)
@@ -96,10 +101,10 @@ class Scanned(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, carry: Tensor, keep: Tensor | None) -> Tensor:
         """As `scan`."""
-        members, turns, rows, width = *x.shape[:3], x.shape[3] // 4
-        new = lambda *shape: torch.empty(*shape, device=x.device)
-        gates, states = new(turns, members, rows, 4 * width), new(turns, 2, members, rows, width)
-        before = new(turns, 2, members, rows, width)  # output and memory that a turn begins with
+        members, turns, count, width = *x.shape[:3], x.shape[3] // 4
+        x = x.transpose(0, 1).contiguous()  # [T, P, R, 4 H]
+        gates, states = torch.empty_like(x), x.new_empty(turns, 2, members, count, width)
+        before = torch.empty_like(states)  # output and memory that a turn begins with
         h, c = (part.contiguous() for part in carry.chunk(2, -1))
         for t in range(turns):
             if keep is None:
@@ -108,8 +113,9 @@ class Scanned(torch.autograd.Function):
                 stays = keep[:, t].unsqueeze(-1)
                 torch.mul(h, stays, out=before[t, 0])
                 torch.mul(c, stays, out=before[t, 1])
-            torch.baddbmm(x[:, t], before[t, 0], weight, out=gates[t])
-            cell(gates[t], before[t, 1], states[t, 1], states[t, 0])
+            sums = turned(before[t, 0], weight.transpose(1, 2))
+            cell(x[t], sums, before[t, 1], gates[t], states[t, 1], states[t, 0])
+            BUFFERS.back(sums)
             h, c = states[t, 0], states[t, 1]
         ctx.save_for_backward(weight)
         ctx.kept = gates, states, before, keep
@@ -123,20 +129,19 @@ class Scanned(torch.autograd.Function):
         gates, states, before, keep = ctx.kept
         del ctx.kept  # the gates' memory is used again: a second time fails
         out = grads[0].unflatten(-1, (2, -1)).permute(1, 3, 0, 2, 4)  # [T, 2, P, R, H]
-        turned, dh, dc = weight.transpose(1, 2), torch.zeros_like(states[0, 0]), torch.zeros_like(states[0, 1])
+        dh, dc = torch.zeros_like(states[0, 0]), torch.zeros_like(states[0, 1])
         for t in range(len(gates) - 1, -1, -1):
             dh += out[t, 0]
             dc += out[t, 1]
             cell_back(gates[t], before[t, 1], states[t, 1], dh, dc)
-            torch.bmm(gates[t], turned, out=dh)
+            BUFFERS.back(dh)
+            dh = turned(gates[t], weight)
             if keep is not None:
                 stays = keep[:, t].unsqueeze(-1)
                 dh *= stays
                 dc *= stays
-        dx = gates.permute(1, 0, 2, 3)
-        rows = lambda y: y.transpose(0, 1).flatten(1, 2)  # [T, P, R, k] to [P, T R, k]
-        dweight = torch.bmm(rows(before[:, 0]).transpose(1, 2), rows(gates))
-        return dx, dweight, None, None
+        flat = lambda y: y.transpose(0, 1).flatten(1, 2)  # [T, P, R, k] to [P, T R, k]
+        return gates.transpose(0, 1), outer(flat(before[:, 0]), flat(gates)), None, None
 
 
 def scan(x: Tensor, weight: Tensor, carry: Tensor, keep: Tensor | None) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from interplay.envs.bits import unpack
 from interplay.envs.core import Spec, UsageError
+from interplay.policies import gru
 from interplay.policies.dense import perceptron
 from interplay.policies.flat import FlatWeights
 from interplay.policies.seating import together
@@ -135,8 +136,8 @@ class ActorCritic(FlatWeights):
         assert carry is not None
         if hidden:
             x = perceptron(x, hidden, self.config.activation, False)
-        gru = [w[f"{tower}.gru.{part}"] for part in ("input", "hidden", "input_bias", "hidden_bias")]
-        states = gru_scan(x.unflatten(1, (turns, rows)), carry, keep, gru)
+        layers = [w[f"{tower}.gru.{part}"] for part in ("input", "hidden", "input_bias", "hidden_bias")]
+        states = gru.scan(x.unflatten(1, (turns, rows)), carry, keep, layers)
         return perceptron(states.flatten(1, 2), head, self.config.activation, True).unflatten(1, (turns, rows)), states
 
     def actor(self, obs: Tensor, carry: Tensor | None = None, keep: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -153,26 +154,3 @@ class ActorCritic(FlatWeights):
         """Values `[P, T, R]` and the critic's recurrent states; arguments as in `actor`, with `obs` as in `seen` by the critic."""
         value, states = self._tower("critic", obs, carry, keep)
         return value.squeeze(-1), states
-
-
-def gru_scan(x: Tensor, carry: Tensor, keep: Tensor | None, weights: list[Tensor]) -> Tensor:
-    """A GRU over `[P, T, R, features]` from `carry` `[P, R, H]`, forgetting where `keep` `[P, T, R]` is False.
-
-    Runs PyTorch's fused kernel a member and a stretch of turns without a reset: worlds of fixed length reset together, so stretches
-    are long. Returns the states `[P, T, R, H]`.
-    """
-    turns = x.shape[1]
-    cuts = [0]
-    if keep is not None:
-        cuts += [t for t in (~keep).flatten(2).any(-1).any(0).nonzero().flatten().tolist() if t > 0]
-    outs = []
-    for m in range(x.shape[0]):
-        h, states, member = carry[m], [], [w[m] for w in weights]
-        for a, b in zip(cuts, [*cuts[1:], turns], strict=True):
-            if keep is not None:
-                h = h * keep[m, a].unsqueeze(-1)
-            y, h = torch._VF.gru(x[m, a:b], h.unsqueeze(0), member, True, 1, 0.0, False, False, False)  # type: ignore[attr-defined]
-            states.append(y)
-            h = h[0]
-        outs.append(torch.cat(states))
-    return torch.stack(outs)

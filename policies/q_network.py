@@ -10,9 +10,10 @@ from torch import Tensor
 
 from interplay.envs.bits import unpack
 from interplay.envs.core import Spec, UsageError
+from interplay.policies import gru
 from interplay.policies.dense import perceptron
 from interplay.policies.flat import FlatWeights
-from interplay.policies.networks import Encoder, check_encoding, gru_scan
+from interplay.policies.networks import Encoder, check_encoding
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,8 @@ class QNetwork(FlatWeights):
         known = self._perceptron("", x[..., self.public :].contiguous() if self.public else x, self.config.hidden)
         if carry is None:
             carry = torch.zeros(members, rows, self.config.recurrent, device=x.device)
-        gru = [w[f"gru.{part}"] for part in ("input", "hidden", "input_bias", "hidden_bias")]
-        states = gru_scan(known.unflatten(1, (turns, rows)), carry, keep, gru)
+        layers = [w[f"gru.{part}"] for part in ("input", "hidden", "input_bias", "hidden_bias")]
+        states = gru.scan(known.unflatten(1, (turns, rows)), carry, keep, layers)
         if self.public:
             return self._perceptron("private.", x, (*self.config.hidden, self.config.recurrent)).view_as(states) * states, states
         return states, states

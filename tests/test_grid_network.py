@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from interplay.envs.bits import pack
 from interplay.envs.core import Section, Spec, UsageError
+from interplay.policies import products
 from interplay.policies.grid_network import EMPTY, PICTURE, GridConfig, GridNetwork
 from interplay.policies.lstm import cell, cell_back, scan
 
@@ -29,9 +30,12 @@ def library(x, weight, carry, keep):
     return torch.stack(members)
 
 
+@pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("forgets", [False, True])
 @pytest.mark.parametrize("members", [1, 3])
-def test_scan_and_its_derivative(members, forgets):
+def test_scan_and_its_derivative(members, forgets, wide, monkeypatch):
+    monkeypatch.setattr(products, "WIDE", wide)
+    monkeypatch.setattr(products, "LARGE", 1)
     rng = torch.Generator().manual_seed(members)
     draw = lambda *shape: torch.randn(*shape, generator=rng)
     x, weight, carry = draw(members, 9, 5, 24), 0.5 * draw(members, 6, 24), draw(members, 5, 12)
@@ -61,21 +65,19 @@ def test_the_plain_cell_of_other_devices_is_the_compiled_one():
     """What a GPU runs, by PyTorch's operations, on the meta of a CPU: same numbers."""
     rng = torch.Generator().manual_seed(4)
     draw = lambda k: torch.randn(2, 5, k, generator=rng)
-    gates, before = draw(16), draw(4)
-    plain, c, h = gates.clone(), torch.empty(2, 5, 4), torch.empty(2, 5, 4)
-    compiled, c2, h2 = gates.clone(), c.clone(), h.clone()
-    cell(compiled, before, c2, h2)
+    x, sums, before, dh, dc = draw(16), draw(16), draw(4), draw(4), draw(4)
 
     class Elsewhere(torch.Tensor):
         device = torch.device("cuda")
 
-    cell(plain.as_subclass(Elsewhere), before, c, h)
-    torch.testing.assert_close((plain.as_subclass(torch.Tensor), c, h), (compiled, c2, h2), rtol=1e-5, atol=1e-6)
-    dh, dc = draw(4), draw(4)
-    dc2 = dc.clone()
-    cell_back(compiled, before, c2, dh, dc2)
-    cell_back(plain.as_subclass(Elsewhere), before, c, dh, dc)
-    torch.testing.assert_close((plain.as_subclass(torch.Tensor), dc), (compiled, dc2), rtol=1e-5, atol=1e-6)
+    found = []
+    for kind in (torch.Tensor, Elsewhere):
+        gates, c, h, more = torch.empty(2, 5, 16), torch.empty(2, 5, 4), torch.empty(2, 5, 4), dc.clone()
+        cell(x, sums, before, gates.as_subclass(kind), c, h)
+        forward = [y.clone() for y in (gates, c, h)]
+        cell_back(gates.as_subclass(kind), before, c, dh, more)
+        found.append([*forward, gates, more])
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
 
 
 def test_the_matrix_is_the_convolution_of_the_picture():

@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from interplay.learners.naive import policy_gradient
 from interplay.learners.optim import AdamConfig, MemberAdam
 from interplay.learners.ppo import PPO, PPOConfig, normalise, ppo_loss
 from interplay.learners.returns import gae, own_turns, vtrace
+from interplay.policies import products
 from interplay.policies.dense import Activation, perceptron, tanh_
 from interplay.policies.distributions import categorical, categorical_sample, gaussian, masked
 from interplay.policies.networks import ActorCritic, NetworkConfig
@@ -295,12 +297,17 @@ def test_sampled_policy_gradient_is_unbiased():
     assert want.abs().min() > 0.1
 
 
+@pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 @pytest.mark.parametrize(
     ("widths", "head"), [((5, 64, 64, 2), True), ((5, 1), True), ((3, 20, 7, 33), True), ((9, 16, 4), False), ((4, 30, 1), True)]
 )
-def test_perceptron_equals_plain_layers(activation: Activation, widths: tuple[int, ...], head: bool) -> None:
-    """Value, and gradients of input and weights, against float64 autograd of plain layers; lent buffers do not leak between passes."""
+def test_perceptron_equals_plain_layers(activation: Activation, widths: tuple[int, ...], head: bool, wide: bool, monkeypatch: Any) -> None:
+    """Value, and gradients of input and weights, against float64 autograd of plain layers; lent buffers do not leak between passes.
+    Small products, and large ones as for a CPU with AVX-512 that MKL does not use.
+    """
+    monkeypatch.setattr(products, "WIDE", wide)
+    monkeypatch.setattr(products, "LARGE", 64)
     dice = torch.Generator().manual_seed(3)
     draw = lambda *shape: torch.randn(*shape, generator=dice, dtype=torch.float64)
     slope = torch.tanh if activation == "tanh" else torch.relu

@@ -6,11 +6,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from runs import train
 from scipy import stats
 
 from interplay.cluster.experiment import RunConfig
 from interplay.cluster.experiment_obl import OBLExperiment
 from interplay.cluster.experiment_worlds import WorldConfig
+from interplay.cluster.recipes import recipe
 from interplay.envs import UsageError, make
 from interplay.learners.core import Task
 from interplay.learners.levels import Levels, LevelsConfig
@@ -271,3 +273,22 @@ def test_a_level_is_done_when_its_score_rises_no_more():
 def test_mistakes_are_told(changes, message):
     with pytest.raises(UsageError, match=message):
         dataclasses.replace(TINY, **changes).check()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_it_learns(seed, tmp_path):
+    """Level 1 of Hanabi-Very-Small in 250 updates: 0.4 points a game at first, 1.84 and 2.55 measured at the end."""
+    made = recipe("hanabi-very-small-obl").experiment
+    assert isinstance(made, OBLExperiment)
+    made = dataclasses.replace(
+        made,
+        seed=seed,
+        run=dataclasses.replace(made.run, updates=250, tail=50, learn_threads=1),
+        q=dataclasses.replace(made.q, anneal=250, warmup=300),
+        explore=ExploreConfig(base=0.1),
+        levels=LevelsConfig(levels=1, policy=250),
+    )
+    _, summary, rows = train(tmp_path / "run", made)
+    points = "reward_per_game/player_0"
+    assert np.mean([row[points] for row in rows[:50] if points in row]) < 0.8
+    assert summary["metrics"][points] > 1.4

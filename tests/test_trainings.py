@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from interplay.cluster import crossplay
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
@@ -52,3 +54,14 @@ def test_dice_cooperates(tmp_path, lookahead, published):
 def test_dice_without_its_box_defects(tmp_path):
     metrics = trained(tmp_path, "ipd-dice", "--dice.no-magic-box")[0]
     assert abs((metrics["player_0"] + metrics["player_1"]) / 2 + 1.99) <= 0.05
+
+
+def test_off_belief_learners_play_with_strangers_as_with_themselves(tmp_path):
+    """Level 1 of Hanabi-Small, two seeds: 5.17 and 5.26 points with itself, 5.14 with each other measured (4,000 games each)."""
+    for seed in ("0", "1"):
+        words = ["--levels.levels", "1", "--run.updates", "6000", "--seed", seed, "--run.checkpoint-every", "6000"]
+        trained(tmp_path / seed, "hanabi-small-obl", *words)
+    entrants = [str(tmp_path / seed / "run") for seed in ("0", "1")]
+    crossplay.main([*entrants, "--games", "4000", "--greedy", "--out", str(tmp_path / "met")])
+    found = json.loads((tmp_path / "met" / "summary.json").read_text())["metrics"]
+    assert found["self_play"] >= 4.9 and found["self_play"] - found["cross_play"] <= 0.15
