@@ -167,10 +167,12 @@ def summary(contest: Contest, rows: list[dict[str, Any]]) -> dict[str, Any]:
     alone = [table[a, a] for a in contest.entrants]
     names = contest.entrants
     apart = [(table[a, b] + table[b, a]) / 2 for k, a in enumerate(names) for b in names[k + 1 :]]
-    spread_of = lambda values: float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    found = {"self_play": float(np.mean(alone)), "self_play_stderr": spread_of(alone)}
-    if apart:
-        found |= {"cross_play": float(np.mean(apart)), "cross_play_stderr": spread_of(apart)}
+    found = dict[str, float]()
+    for name, values in (("self_play", alone), ("cross_play", apart)):
+        if values:
+            found[name] = float(np.mean(values))
+        if len(values) > 1:
+            found[f"{name}_stderr"] = float(np.std(values, ddof=1)) / math.sqrt(len(values))
     return {"world": contest.world, "params": contest.params, "games": contest.games, "seed": contest.seed, "metrics": found}
 
 

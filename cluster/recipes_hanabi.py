@@ -69,7 +69,7 @@ def _q_small(world: WorldConfig, auxiliary: float = 0.0) -> QExperiment:
 
 
 def _obl(world: str, levels: LevelsConfig, base: float = 0.4) -> OBLExperiment:
-    """Off-Belief Learning in a small variant. Targets are made as games are played, so a small replay keeps them true of the present policy."""
+    """Off-Belief Learning in a small variant. Targets are made as games are played: a small replay keeps them fresh."""
     rounds = levels.levels * levels.policy + (levels.levels - 1) * levels.belief
     return OBLExperiment(
         run=RunConfig(updates=rounds, tiles=1, tile=128, turns=4, checkpoint_every=500, tail=100),

@@ -31,6 +31,7 @@ PUBLISHED = [
     ("OBL, level 3", 23.93, None, "5 seeds"),
     ("OBL, level 4", 24.10, 23.76, "5 seeds"),
 ]
+MEANS = ("self_play", "cross_play")
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .7rem;border-bottom:1px solid #ddd;text-align:right}
 td:first-child,th:first-child{text-align:left}img{max-width:100%}figure{display:inline-block;margin:.5rem}p{max-width:46rem}"""
@@ -79,7 +80,9 @@ def page(contest: Contest, who: list[Entrant], found: dict[crossplay.Pair, cross
         f"<h1>{html.escape(contest.world)}: coordination</h1>",
         f"<p>{len(who)} policies, {contest.games} games of each ordered pair on the same decks (seed {contest.seed}). A game whose last "
         "life is lost scores 0. ± is the standard error over games; over policies or pairs where means of them are meant.</p>",
-        listing(["", "score", "± s.e."], [[k, metrics[k], metrics[f"{k}_stderr"]] for k in ("self_play", "cross_play") if k in metrics]),
+        listing(
+            ["", "score", "± s.e."], [[k, metrics[k], metrics.get(f"{k}_stderr", "")] for k in ("self_play", "cross_play") if k in metrics]
+        ),
         "<h2>Kinds</h2><p>Policies trained by one recipe (to one step) are of one kind. On the diagonal: apart from each other, pairs of "
         "different policies of the kind; in brackets each with itself.</p>",
         kinds(who, found),

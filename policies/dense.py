@@ -7,42 +7,16 @@ narrow products are turned (`policies.products`), and tanh is a quotient of poly
 
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from interplay.policies.products import BUFFERS, affine, narrow, outer, turned
+from interplay.policies.squash import tanh_, tanh_slope_
 
 Activation = Literal["tanh", "relu"]
 
 BLOCK = 2048  # rows of a pass that is not differentiated, so that what lies between its layers stays in the cache
-
-# tanh(x) = x p(x^2) / q(x^2) on |x| <= 9.02, where tanh rounds to 1: fitted to relative error 2e-8 by reweighted least squares
-EDGE, ONE = np.float32(9.02), np.float32(1)
-P0, P1, P2, P3, P4 = map(np.float32, (0.99999997901215, 0.133797182000547, 3.494034871597983e-3, 2.0583486399815657e-5, 1.3319078816e-8))
-Q1, Q2, Q3, Q4 = map(np.float32, (0.467130334397588, 0.025871074378917745, 3.2830933512772255e-4, 7.762022320441e-7))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def tanh_(flat: Any) -> None:  # without fused multiply-adds: a number's value does not depend on its place in a vector register
-    """Hyperbolic tangent of float32 numbers in place, to 4e-7; NaN stays NaN."""
-    for i in range(flat.size):
-        x = flat[i]
-        x = EDGE if x > EDGE else x
-        x = -EDGE if x < -EDGE else x
-        u = x * x
-        y = x * ((((P4 * u + P3) * u + P2) * u + P1) * u + P0) / ((((Q4 * u + Q3) * u + Q2) * u + Q1) * u + ONE)
-        y = ONE if y > ONE else y
-        flat[i] = -ONE if y < -ONE else y
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def tanh_slope_(gradient: Any, y: Any) -> None:
-    """`gradient *= 1 - y^2`, in place."""
-    for i in range(gradient.size):
-        gradient[i] *= ONE - y[i] * y[i]
 
 
 def forward(x: Tensor, weights: tuple[Tensor, ...], activation: Activation, head: bool) -> tuple[Tensor, list[Tensor]]:

@@ -14,9 +14,10 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from interplay.policies.dense import ONE, perceptron
-from interplay.policies.lstm import HALF, rows, tanh
+from interplay.policies.dense import perceptron
+from interplay.policies.lstm import rows
 from interplay.policies.products import BUFFERS, affine, outer, turned
+from interplay.policies.squash import HALF, ONE, tanh
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -6,26 +6,13 @@ there. Here a turn is one product and one pass over the gates, and the gradient 
 
 from typing import Any
 
-import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from interplay.policies.dense import EDGE, ONE, P0, P1, P2, P3, P4, Q1, Q2, Q3, Q4
 from interplay.policies.products import BUFFERS, outer, turned
-
-HALF = np.float32(0.5)
-
-
-@njit(nogil=True, error_model="numpy", inline="always")
-def tanh(x):
-    """As `dense.tanh_`."""
-    x = EDGE if x > EDGE else x
-    x = -EDGE if x < -EDGE else x
-    u = x * x
-    y = x * ((((P4 * u + P3) * u + P2) * u + P1) * u + P0) / ((((Q4 * u + Q3) * u + Q2) * u + Q1) * u + ONE)
-    return ONE if y > ONE else (-ONE if y < -ONE else y)
+from interplay.policies.squash import HALF, ONE, tanh
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -18,12 +18,13 @@ from interplay.learners.optim import AdamConfig, MemberAdam
 from interplay.learners.ppo import PPO, PPOConfig, normalise, ppo_loss
 from interplay.learners.returns import gae, own_turns, vtrace
 from interplay.policies import products
-from interplay.policies.dense import Activation, perceptron, tanh_
+from interplay.policies.dense import Activation, perceptron
 from interplay.policies.distributions import categorical, categorical_sample, gaussian, masked
 from interplay.policies.networks import ActorCritic, NetworkConfig
 from interplay.policies.player import NetworkPlayer
 from interplay.policies.rollout import rollout
 from interplay.policies.seating import fold, unfold
+from interplay.policies.squash import tanh_
 from interplay.policies.trajectory import Trajectory
 
 
