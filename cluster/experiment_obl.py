@@ -14,6 +14,7 @@ from interplay.policies.hand_belief import BeliefConfig, HandBelief
 from interplay.policies.obl_player import Form, OBLPlayer
 from interplay.policies.player import Player
 from interplay.policies.q_network import QNetworkConfig
+from interplay.policies.q_player import QPlayer
 from interplay.policies.trajectory import Trajectory
 
 
@@ -26,6 +27,7 @@ class OBLExperiment(QExperiment):
         belief: the network that learns what was held.
         belief_optim: how it learns.
         form: of the backup (see `policies.obl_player`).
+        temperature: of the policies; 0 takes the best move.
     """
 
     network: QNetworkConfig = field(default_factory=lambda: QNetworkConfig(public=True, encoding="v0"))
@@ -33,6 +35,7 @@ class OBLExperiment(QExperiment):
     belief: BeliefConfig = field(default_factory=BeliefConfig)
     belief_optim: AdamConfig = field(default_factory=lambda: AdamConfig(max_norm=5.0))
     form: Form = "step"
+    temperature: float = 0.0
 
     def _belief(self) -> HandBelief:
         return HandBelief(self.belief, self.built(), self.game()[0], self.seed, self.run.device)
@@ -43,7 +46,11 @@ class OBLExperiment(QExperiment):
 
     def player(self) -> Player:
         """Epsilon-greedy, with fictions."""
-        return OBLPlayer(self._network(), self.explore, self.q.gamma, self.form, self._belief())
+        return OBLPlayer(self._network(), self.explore, self.q.gamma, self.form, self._belief(), temperature=self.temperature)
+
+    def judge(self) -> Player:
+        """Without exploration and fictions."""
+        return QPlayer(self._network(), greedy=True, temperature=self.temperature)
 
     def learner(self) -> Learner:
         """Policies and beliefs in turn."""

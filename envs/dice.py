@@ -13,7 +13,7 @@ BYTE, UNIT = np.uint64(8), np.float32(2.0**-24)
 FIELDS = [("seed", "u4"), ("id", "u4"), ("draws", "u4")]  # last in every record
 
 # Streams of one seed that never meet: a stream is mixed into the key.
-WORLD, ACT, SHUFFLE, INIT, PLAY, META, INNER, IMAGINE, BELIEF = range(9)
+WORLD, ACT, SHUFFLE, INIT, PLAY, META, INNER, IMAGINE, BELIEF, CHOOSE = range(10)
 
 
 @rule

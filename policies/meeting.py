@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interplay.envs import dice, streams
-from interplay.envs.core import Spec, Step, UsageError
+from interplay.envs import dice
+from interplay.envs.core import Step, UsageError
 from interplay.envs.engine import Batch
+from interplay.policies.chairs import Chairs, keyed
 from interplay.policies.distributions import categorical_sample, masked
 from interplay.policies.player import NetworkPlayer, Player
 from interplay.policies.q_player import QPlayer
@@ -35,18 +36,6 @@ class Games:
     score: Tensor
     final: Tensor
     replies: Tensor
-
-
-@dataclass
-class Chairs:
-    """Seats of a batch as worlds of one agent: what a network has to know of an `Env`, and no more."""
-
-    spec: Spec
-    n: int
-    out: Step
-    seed: int
-    device: torch.device
-    agents: int = 1
 
 
 class Guest:
@@ -85,7 +74,7 @@ def look(env: Batch, places: Places) -> Any:
         return env.part(places[0])
     agents = ("obs", "reward", "final_obs", "legal", "acting", "alive")
     shown = (x[places].unsqueeze(1) if name in agents else x[places[0]] for name, x in zip(Step._fields, env.out, strict=True))
-    return Chairs(env.spec, len(places[0]), Step._make(shown), env.seed, env.device)
+    return Chairs(env.spec, len(places[0]), Step._make(shown), env.seed, env.device, env.ids[places[0]], places[1], env.agents)
 
 
 @torch.no_grad()
@@ -102,9 +91,8 @@ def ask(player: Player, env: Batch, places: Places, carry: Tensor | None, turn: 
     seats = lambda y: unfold(y, 1, seen.agents, player.independent).squeeze(0)
     before = None if carry is None else rows(carry).squeeze(1).chunk(2, -1)[0]
     logits, state = player.network.actor(rows(seen.out.obs), before)
-    first, last = int(env.ids.min()), int(env.ids.max())
-    units = streams.units(env.seed, dice.ACT, first, turn, (last - first + 1, env.agents), env.device)
-    unit = units[(env.ids[places[0]] - first, *places[1:])].view(seen.n, seen.agents)
+    unit = keyed(env.seed, dice.ACT, env.ids[places[0]], turn, env.agents, env.device)
+    unit = unit.gather(1, places[1].unsqueeze(1)) if len(places) > 1 else unit
     moves, _ = categorical_sample(masked(seats(logits), seen.out.legal if env.spec.masks else None), unit)
     return moves, None if state is None else seats(state.repeat(1, 1, 1, 2))  # the critic's half is not read here
 

@@ -14,7 +14,7 @@ from interplay.envs import dice, streams
 from interplay.envs.core import Env, Step
 from interplay.envs.engine import Batch
 from interplay.policies.hand_belief import HandBelief
-from interplay.policies.q_network import QNetwork, best, possible
+from interplay.policies.q_network import QNetwork, best, drawn, possible, soft
 from interplay.policies.q_player import ExploreConfig, QPlayer, explore
 
 Form = Literal["step", "round"]
@@ -55,8 +55,9 @@ class OBLPlayer(QPlayer):
         form: Form,
         belief: HandBelief,
         greedy: bool = False,
+        temperature: float = 0.0,
     ) -> None:
-        super().__init__(network, rates, greedy)
+        super().__init__(network, rates, greedy, temperature=temperature)
         self.target, self.belief, self.gamma, self.form, self.stage = network.twin(), belief, gamma, form, 0
         self.room: Batch | None = None
 
@@ -131,7 +132,7 @@ class OBLPlayer(QPlayer):
         mover = env.out.acting.to(torch.uint8).argmax(1)[world]
         made = action[world]
         others = (owner != mover).nonzero().squeeze(1)
-        unit = streams.units(env.seed, dice.IMAGINE, env.first, draw, (env.n, env.agents, 2), env.device)[world, owner]
+        unit = self._units(env, draw)[world, owner]
         answers = self._choose(fiction, env, others, mover, world, before, unit)
         made[others, mover[others]] = answers
         out = fiction.step(made)
@@ -149,7 +150,7 @@ class OBLPlayer(QPlayer):
         for k in range(env.agents):
             if k:
                 mover = (owner + k) % env.agents
-                unit = streams.units(env.seed, dice.IMAGINE, env.first, draw, (env.n, env.agents, 2), env.device)[:, k]
+                unit = self._units(env, draw)[:, k]
                 made[world, mover] = self._choose(fiction, env, world, mover, world, memory, unit)
                 memory = self._remember(fiction, memory)
             out = fiction.step(made)
@@ -161,27 +162,32 @@ class OBLPlayer(QPlayer):
         every[world, owner] = target.masked_fill(~valid, torch.nan)
         return every
 
+    def _units(self, env: Batch, draw: int) -> Tensor:
+        """Uniform numbers of what is imagined, `[N, A, 2]`, or one more with a temperature."""
+        count = 3 if self.temperature else 2
+        return streams.units(env.seed, dice.IMAGINE, env.first, draw, (env.n, env.agents, count), env.device)
+
     def _choose(self, fiction: Batch, env: Batch, rows: Tensor, mover: Tensor, world: Tensor, memory: Tensor, unit: Tensor) -> Tensor:
         """Moves `[K]` of the movers in some `rows` `[K]` of imagined worlds, exploring as they do in the real ones."""
         who, where = mover[rows], world[rows]
         own = memory[where, who][:, : self.network.config.recurrent].contiguous()
         moves = self._moves(fiction, rows, who)
         q, _ = self.network.q(fiction.out.obs[rows, who][None, None], moves[None, None], own[None])
-        favourite = best(q[0, 0], moves)
-        if self.greedy:
-            return favourite
-        return explore(favourite, moves[:, :-1], self.rates(env)[where, who], unit[rows])[0]
+        chosen = drawn(soft(q[0, 0], moves, self.temperature), unit[rows, 2]) if self.temperature else best(q[0, 0], moves)
+        return chosen if self.greedy else explore(chosen, moves[:, :-1], self.rates(env)[where, who], unit[rows, :2])[0]
 
     def _remember(self, fiction: Batch, memory: Tensor) -> Tensor:
         """Everybody's memory `[N, A, H]` after seeing what imagined worlds show."""
         return self.network.remember(fiction.out.obs.flatten(0, 1)[None, None], memory.flatten(0, 1)[None])[1].view_as(memory)
 
     def _worth(self, fiction: Batch, rows: Tensor, who: Tensor, memory: Tensor) -> Tensor:
-        """What the acting network's best move is worth to the target network, `[K]`, for players `who` of some worlds."""
+        """What the acting network's move is worth to the target network, `[K]`, for players `who` of some worlds."""
         moves, obs = self._moves(fiction, rows, who), fiction.out.obs[rows, who][None, None]
         q, _ = self.network.q(obs, moves[None, None], memory[None])
         theirs, _ = self.target.q(obs, moves[None, None], memory[None])
-        return theirs[0, 0].gather(1, best(q[0, 0], moves).unsqueeze(1)).squeeze(1)
+        if not self.temperature:
+            return theirs[0, 0].gather(1, best(q[0, 0], moves).unsqueeze(1)).squeeze(1)
+        return (soft(q[0, 0], moves, self.temperature) * theirs[0, 0]).sum(1)
 
     def _moves(self, fiction: Batch, rows: Tensor, who: Tensor) -> Tensor:
         """What players `who` `[K]` can do in some worlds, waiting included."""

@@ -164,6 +164,19 @@ class QNetwork(FlatWeights):
         return perceptron(features.flatten(1, 2), weights, "relu", True).unflatten(1, features.shape[1:3])
 
 
+def soft(q: Tensor, moves: Tensor, temperature: float) -> Tensor:
+    """Probabilities `[..., n]` ~ exp(q / temperature) of the moves that are possible; of the best one alone at temperature 0."""
+    if not temperature:
+        return torch.nn.functional.one_hot(best(q, moves), q.shape[-1]).to(q.dtype)
+    return (q.masked_fill(~moves, -torch.inf) / temperature).softmax(-1)
+
+
+def drawn(chance: Tensor, unit: Tensor) -> Tensor:
+    """Moves `[...]` with probabilities `[..., n]`, by uniform numbers `[...]`."""
+    edges = chance.cumsum(-1)
+    return (edges > (unit * edges[..., -1]).unsqueeze(-1)).to(torch.uint8).argmax(-1)
+
+
 def best(q: Tensor, moves: Tensor) -> Tensor:
     """The best possible move `[...]` by values `[..., n]`; the first of equals."""
     return q.masked_fill(~moves, -torch.inf).argmax(-1)

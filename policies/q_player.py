@@ -7,7 +7,8 @@ from torch import Tensor
 
 from interplay.envs import dice, streams
 from interplay.envs.core import Env, Step
-from interplay.policies.q_network import QNetwork, best, possible
+from interplay.policies.chairs import thrown
+from interplay.policies.q_network import QNetwork, best, drawn, possible, soft
 from interplay.policies.seating import fold, unfold
 
 
@@ -35,11 +36,20 @@ class QPlayer:
     """Takes the best move, or, with a probability that belongs to the world and the agent, any legal one.
 
     What it remembers is the GRU's state. A waiting agent's action is 0, which worlds ignore. A `greedy` player never explores. One that
-    `tells` also says which move it thinks best (simplified action decoding: see `envs.hanabi`).
+    `tells` also says which move it thinks best (simplified action decoding: see `envs.hanabi`). One with a `temperature` draws in place of
+    the best move one with probability ~ exp(q / temperature), also where it is greedy.
     """
 
-    def __init__(self, network: QNetwork, explore: ExploreConfig | None = None, greedy: bool = False, tells: bool = False) -> None:
+    def __init__(
+        self,
+        network: QNetwork,
+        explore: ExploreConfig | None = None,
+        greedy: bool = False,
+        tells: bool = False,
+        temperature: float = 0.0,
+    ) -> None:
         self.network, self.explore, self.greedy, self.tells = network, explore or ExploreConfig(), greedy, tells
+        self.temperature = temperature
 
     def load(self, weights: dict[str, Tensor]) -> None:
         """Take over `{"flat": [1, D]}`."""
@@ -61,11 +71,13 @@ class QPlayer:
         rows = lambda x: fold(x.unsqueeze(0), 1, False)
         seats = lambda y: unfold(y, 1, env.agents, False).squeeze(0)
         q, states = self.network.q(rows(shown.obs), rows(moves), None if carry is None else rows(carry)[:, 0])
-        action = favourite = best(seats(q), moves)
-        chance = torch.ones_like(action, dtype=torch.float32)
+        likely = soft(seats(q), moves, self.temperature)
+        action = favourite = drawn(likely, thrown(env, dice.CHOOSE, draw)) if self.temperature else best(seats(q), moves)
+        chance = likely.gather(-1, action.unsqueeze(-1)).squeeze(-1)
         if not self.greedy:
             unit = streams.units(env.seed, dice.ACT, env.first, draw, (env.n, env.agents, 2), env.device)
-            action, chance = explore(favourite, moves[..., :-1], self.rates(env), unit)
+            action, random = explore(favourite, moves[..., :-1], self.rates(env), unit)
+            chance = (1 - self.rates(env)) * likely.gather(-1, action.unsqueeze(-1)).squeeze(-1) + random
             if self.tells:
                 action = action + env.spec.actions * (1 + favourite)
         waits = moves[..., -1]
@@ -80,11 +92,11 @@ def explore(favourite: Tensor, may: Tensor, rate: Tensor, unit: Tensor) -> tuple
         unit: two uniform numbers each, `[..., 2]`: whether, and which.
 
     Returns:
-        Moves `[...]`, and their probabilities.
+        Moves `[...]`, and the probabilities with which chance alone makes them.
     """
     coin, choice = unit.unbind(-1)
     count = may.sum(-1)
     pick = torch.minimum((choice * count).to(torch.int64), (count - 1).clamp(min=0))
     any_legal = (may.cumsum(-1) > pick.unsqueeze(-1)).to(torch.uint8).argmax(-1)
     action = torch.where(coin < rate, any_legal, favourite)
-    return action, (1 - rate) * (action == favourite) + rate / count.clamp(min=1)
+    return action, rate / count.clamp(min=1)

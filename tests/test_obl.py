@@ -19,7 +19,7 @@ from interplay.learners.levels import Levels, LevelsConfig
 from interplay.learners.q_learning import QConfig
 from interplay.policies.hanabi_belief import Hands
 from interplay.policies.hand_belief import BeliefConfig, HandBelief
-from interplay.policies.q_network import QNetworkConfig, best, possible
+from interplay.policies.q_network import QNetworkConfig, best, possible, soft
 from interplay.policies.q_player import ExploreConfig
 from interplay.policies.rollout import rollout
 
@@ -273,6 +273,31 @@ def test_a_level_is_done_when_its_score_rises_no_more():
 def test_mistakes_are_told(changes, message):
     with pytest.raises(UsageError, match=message):
         dataclasses.replace(TINY, **changes).check()
+
+
+def test_soft_policies():
+    """Moves are drawn with probability ~ exp(q / temperature), and worths are expectations over them."""
+    made = dataclasses.replace(TINY, temperature=0.3, run=dataclasses.replace(TINY.run, tile=4096), explore=ExploreConfig(base=0.0))
+    env, player = made.env(0), made.player()
+    player.target.load(player.network.flat * 0.7)
+    rows, who = torch.arange(env.n), env.out.acting.int().argmax(1)
+    memory = torch.zeros(env.n, 8)
+    moves = possible(env.out.legal[rows, who], env.out.acting[rows, who], None, env.out.acting[rows, who], env.spec.actions)
+    obs = env.out.obs[rows, who][None, None]
+    q, theirs = (net.q(obs, moves[None, None], memory[None])[0][0, 0].detach() for net in (player.network, player.target))
+    chance = (q / 0.3).exp() * moves
+    chance /= chance.sum(-1, keepdim=True)
+    assert torch.allclose(soft(q, moves, 0.3), chance, atol=1e-6)
+    assert torch.equal(soft(q, moves, 0.0).argmax(-1), best(q, moves))
+    assert torch.allclose(player._worth(env, rows, who, memory), (chance * theirs).sum(-1), atol=1e-5)
+    action, logp, _ = player.act(env, env.out, player.start(env), 0)
+    taken, p = action[rows, who], chance[:, :-1]
+    assert torch.allclose(logp[rows, who].exp(), p.gather(1, taken.unsqueeze(1)).squeeze(1), atol=1e-5)
+    seen, expected = torch.nn.functional.one_hot(taken, env.spec.actions).sum(0).double(), p.sum(0).double()
+    some = expected > 5
+    spread = (p * (1 - p)).sum(0)[some].double().sqrt()
+    assert some.sum() >= 3 and ((seen - expected)[some].abs() < 5 * spread).all() and seen[~some].sum() < 20
+    assert not torch.equal(action, player.act(env, env.out, player.start(env), 1)[0])
 
 
 @pytest.mark.parametrize("seed", [0, 1])
