@@ -71,7 +71,13 @@ def test_all_tables_at_once_play_as_each_alone(world, params):
     fresh = lambda: envs.make(world, GAMES, seed=5, **params)
     players = networks(fresh())
     if world.startswith("hanabi"):
-        players = [*players, q_player(fresh(), 50), q_player(fresh(), 51), q_player(fresh(), 52, 0.1), *map(bot, ("iggi", "smartbot", "random-legal"))]
+        players = [
+            *players,
+            q_player(fresh(), 50),
+            q_player(fresh(), 51),
+            q_player(fresh(), 52, 0.1),
+            *map(bot, ("iggi", "smartbot", "random-legal")),
+        ]
     pairs = [(i, j) for i, j in product(range(len(players)), repeat=2) if i == j or (i + j) % 4 == 0]
     tables = [(players[i], *[players[j]] * (fresh().agents - 1)) for i, j in pairs]
     games = meet(fresh().part(torch.arange(GAMES).repeat(len(tables))), tables)
