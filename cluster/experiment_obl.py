@@ -67,6 +67,8 @@ class OBLExperiment(QExperiment):
         for name in ("levels", "policy", "belief"):
             whole(f"levels.{name}", getattr(self.levels, name), 1, 2**31 - 1)
         whole("levels.window", self.levels.window, 0, 2**31 - 1)
+        if not 0 <= self.temperature < float("inf"):
+            raise UsageError(f"temperature is {self.temperature}; allowed are numbers from 0")
         if (self.q.method, self.q.n_step) != (QConfig.method, QConfig.n_step):
             raise UsageError("q.method and q.n_step have no effect here: targets are those that players imagine; leave them alone")
         if not self.network.public or self.world.permute or self.world.sad or self.world.transition.over or self.q.auxiliary:

@@ -68,7 +68,7 @@ def _q_small(world: WorldConfig, auxiliary: float = 0.0) -> QExperiment:
     )
 
 
-def _obl(world: str, levels: LevelsConfig, base: float = 0.4) -> OBLExperiment:
+def _obl(world: str, levels: LevelsConfig, base: float = 0.4, temperature: float = 0.0) -> OBLExperiment:
     """Off-Belief Learning in a small variant. Targets are made as games are played: a small replay keeps them fresh."""
     rounds = levels.levels * levels.policy + (levels.levels - 1) * levels.belief
     return OBLExperiment(
@@ -81,6 +81,7 @@ def _obl(world: str, levels: LevelsConfig, base: float = 0.4) -> OBLExperiment:
         levels=levels,
         belief=BeliefConfig(hidden=(64,), recurrent=64, head=64),
         belief_optim=AdamConfig(lr=2e-3, max_norm=5.0),
+        temperature=temperature,
     )
 
 
@@ -189,7 +190,7 @@ HANABI: dict[str, Recipe] = {
         "Hu et al. 2021 (OBL)",
         "level 1 plays with strangers as with itself; level 2 above it: interplay crossplay RUN@STEP...",
         "20 minutes",
-        _obl("hanabi-small", LevelsConfig(levels=2, policy=6000, belief=1000), base=0.1),
+        _obl("hanabi-small", LevelsConfig(levels=2, policy=3000, belief=500), base=0.1, temperature=0.04),
     ),
     "hanabi-obl": Recipe(
         "Off-Belief Learning, four levels, in Hanabi",

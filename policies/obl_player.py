@@ -42,6 +42,8 @@ class OBLPlayer(QPlayer):
         form: of the backup.
         belief: of the level below; at level 1 hands are uniform over all that hints leave (`envs.hanabi_hand`).
         greedy: never explores.
+        temperature: of the policy ~ exp(Q / temperature), imagined partners' too, as the paper has it. At 0 the best move is taken, and
+            how ties are broken is a secret after all: a partner who was there knows, a stranger does not.
 
     Attributes:
         stage: 2 (level - 1) while a policy is trained, one more while the belief about it is (see `learners.obl`).

@@ -268,6 +268,8 @@ def test_a_level_is_done_when_its_score_rises_no_more():
         ({"levels": LevelsConfig(levels=0)}, "levels.levels"),
         ({"q": QConfig(method="iql")}, "q.method"),
         ({"q": QConfig(n_step=1)}, "q.n_step"),
+        ({"temperature": -1.0}, "temperature is -1.0; allowed are numbers from 0"),
+        ({"temperature": float("nan")}, "temperature is nan"),
     ],
 )
 def test_mistakes_are_told(changes, message):
