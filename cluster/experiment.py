@@ -59,6 +59,11 @@ class RunConfig:
     transport: str = "store"
     patience: float = 300.0
 
+    @property
+    def cpus(self) -> float:
+        """What an env actor takes of a node: a CPU for two threads, which wait while others learn; one CPU at most."""
+        return min(1, self.act_threads / 2)
+
 
 @dataclass(frozen=True)
 class Experiment:

@@ -82,7 +82,7 @@ def standing(actors: Sequence[Any]) -> set[str]:
 
 def room(each: float, wanted: dict[str, str]) -> int:
     """How many actors with `each` CPUs the nodes that are wanted can hold."""
-    return sum(int(cpus / each) for cpus in nodes(wanted).values())
+    return sum(int(there / each) for there in nodes(wanted).values())
 
 
 def split(tiles: int, actors: int) -> list[tuple[int, int]]:

@@ -189,7 +189,7 @@ HANABI: dict[str, Recipe] = {
         "Off-Belief Learning, two levels, in Hanabi-Small (two colours)",
         "Hu et al. 2021 (OBL)",
         "level 1 plays with strangers as with itself; level 2 above it: interplay crossplay RUN@STEP...",
-        "20 minutes",
+        "15 minutes",
         _obl("hanabi-small", LevelsConfig(levels=2, policy=3000, belief=500), base=0.1, temperature=0.04),
     ),
     "hanabi-obl": Recipe(

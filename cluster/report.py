@@ -80,9 +80,7 @@ def page(contest: Contest, who: list[Entrant], found: dict[crossplay.Pair, cross
         f"<h1>{html.escape(contest.world)}: coordination</h1>",
         f"<p>{len(who)} policies, {contest.games} games of each ordered pair on the same decks (seed {contest.seed}). A game whose last "
         "life is lost scores 0. ± is the standard error over games; over policies or pairs where means of them are meant.</p>",
-        listing(
-            ["", "score", "± s.e."], [[k, metrics[k], metrics.get(f"{k}_stderr", "")] for k in ("self_play", "cross_play") if k in metrics]
-        ),
+        listing(["", "score", "± s.e."], [[k, metrics[k], metrics.get(f"{k}_stderr", "")] for k in MEANS if k in metrics]),
         "<h2>Kinds</h2><p>Policies trained by one recipe (to one step) are of one kind. On the diagonal: apart from each other, pairs of "
         "different policies of the kind; in brackets each with itself.</p>",
         kinds(who, found),

@@ -45,9 +45,18 @@ def notice() -> Iterator[Notice]:
         signal.signal(signal.SIGTERM, before)
 
 
-def train(folder: RunFolder, runner: Runner, reference: dict[str, float], watch: Watch = lambda row: None) -> dict[str, Any]:
-    """Run an experiment to its end, from its folder's last checkpoint; writes and returns the summary."""
-    recorder = Recorder(folder)
+def train(
+    folder: RunFolder,
+    runner: Runner,
+    reference: dict[str, float],
+    watch: Watch = lambda row: None,
+    recorder: Recorder | None = None,
+) -> dict[str, Any]:
+    """Run an experiment to its end, from its folder's last checkpoint; writes and returns the summary.
+
+    `recorder` is the folder's, where somebody else wants to have its rows written too.
+    """
+    recorder = recorder or Recorder(folder)
     telemetry = Telemetry(folder, recorder.rows, watch, None if isinstance(runner, LocalRunner) else exporter)
     began, status, failed = time.perf_counter(), "interrupted", True
     try:
@@ -119,6 +128,7 @@ def _segments(folder: RunFolder, runner: Runner, recorder: Recorder, watch: Watc
                 ) from loss
             start = None
             if stop.given:
+                recorder.rewind(max(checkpoint.numbers(folder.checkpoints), default=0) // experiment.stages)
                 break
             watch({"event": f"a worker was lost ({loss}); going on from the last checkpoint", "kind": "fall"})
             time.sleep(min(10.0, 0.5 * 2**falls))

@@ -133,7 +133,7 @@ def measured(experiment: Experiment, sizes: list[tuple[str, Size]], options: Opt
     from interplay.cluster.scale_measure import LARGE, calibrated, chosen, measure, probe
 
     tiles, pairs = experiment.run.tiles, any(size.learners > 1 for _, size in sizes)
-    each = min(1, experiment.run.act_threads / 2)
+    each = experiment.run.cpus
     most = max(size.actors for _, size in sizes)
     connect(options.address, max(os.cpu_count() or 1, math.ceil(most * each)))
     if (able := room(each, labels(experiment.run.env_labels))) < most:

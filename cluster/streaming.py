@@ -73,7 +73,7 @@ class RayRunner:
         from ray.exceptions import RayError
 
         run = self.experiment.run
-        self.each = min(1, run.act_threads / 2)  # CPUs of an env actor
+        self.each = run.cpus
         self._look()
         most = max(1, min(run.env_actors, self._room()))
         seats = self.plan or [Seat(*share) for share in split(run.tiles, most) if run.tiles]

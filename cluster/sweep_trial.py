@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from interplay.cluster.recipes import recipe
-from interplay.cluster.record import COUNTERS, RunFolder, tail_means
+from interplay.cluster.record import COUNTERS, Recorder, RunFolder, tail_means
 from interplay.envs.core import UsageError, did_you_mean
 
 EVERY = 3.0  # seconds between what a trial reports to Tune
@@ -40,12 +40,15 @@ def run_trial(config: dict[str, Any]) -> dict[str, Any]:
         means = tail_means(list(recent), len(recent))
         if rung and config["metric"] not in means:
             raise UsageError(f"--asha {config['metric']}: there is no such metric{did_you_mean(config['metric'], means)}")
+        if rung:
+            recorder.flush()  # it may be stopped here, in the midst of anything
         tune.report({name: row[name] for name in COUNTERS if name in row} | means)
 
     try:
         folder = RunFolder.open(Path(config["path"]))
         recent = deque[dict[str, Any]](maxlen=folder.experiment.run.tail)
-        train(folder, LocalRunner(folder.experiment), recipe(folder.recipe).reference, watch)
+        recorder = Recorder(folder)
+        train(folder, LocalRunner(folder.experiment), recipe(folder.recipe).reference, watch, recorder)
     except Exception as error:
         with contextlib.suppress(OSError):
             (Path(config["path"]) / "error.txt").write_text(traceback.format_exc())

@@ -15,9 +15,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from interplay.policies.dense import perceptron
-from interplay.policies.lstm import rows
 from interplay.policies.products import BUFFERS, affine, outer, turned
-from interplay.policies.squash import HALF, ONE, tanh
+from interplay.policies.squash import HALF, ONE, rows, tanh
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from interplay.policies.products import BUFFERS, outer, turned
-from interplay.policies.squash import HALF, ONE, tanh
+from interplay.policies.squash import HALF, ONE, rows, tanh
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -62,11 +62,6 @@ def cell(x: Tensor, sums: Tensor, before: Tensor, gates: Tensor, c: Tensor, h: T
     n.tanh_()
     torch.addcmul(i * n, f, before, out=c)
     torch.mul(o, torch.tanh(c), out=h)
-
-
-def rows(*turn: Tensor) -> list[Any]:
-    """Arrays `[P R, k]` of tensors `[P, R, k]`, contiguous."""
-    return [x.view(-1, x.shape[-1]).numpy() for x in turn]
 
 
 def cell_back(gates: Tensor, before: Tensor, c: Tensor, dh: Tensor, dc: Tensor) -> None:

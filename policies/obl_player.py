@@ -14,7 +14,7 @@ from interplay.envs import dice, streams
 from interplay.envs.core import Env, Step
 from interplay.envs.engine import Batch
 from interplay.policies.hand_belief import HandBelief
-from interplay.policies.q_network import QNetwork, best, drawn, possible, soft
+from interplay.policies.q_network import QNetwork, possible, soft
 from interplay.policies.q_player import ExploreConfig, QPlayer, explore
 
 Form = Literal["step", "round"]
@@ -175,7 +175,7 @@ class OBLPlayer(QPlayer):
         own = memory[where, who][:, : self.network.config.recurrent].contiguous()
         moves = self._moves(fiction, rows, who)
         q, _ = self.network.q(fiction.out.obs[rows, who][None, None], moves[None, None], own[None])
-        chosen = drawn(soft(q[0, 0], moves, self.temperature), unit[rows, 2]) if self.temperature else best(q[0, 0], moves)
+        chosen = self.choose(q[0, 0], moves, lambda: unit[rows, 2])
         return chosen if self.greedy else explore(chosen, moves[:, :-1], self.rates(env)[where, who], unit[rows, :2])[0]
 
     def _remember(self, fiction: Batch, memory: Tensor) -> Tensor:
@@ -187,8 +187,6 @@ class OBLPlayer(QPlayer):
         moves, obs = self._moves(fiction, rows, who), fiction.out.obs[rows, who][None, None]
         q, _ = self.network.q(obs, moves[None, None], memory[None])
         theirs, _ = self.target.q(obs, moves[None, None], memory[None])
-        if not self.temperature:
-            return theirs[0, 0].gather(1, best(q[0, 0], moves).unsqueeze(1)).squeeze(1)
         return (soft(q[0, 0], moves, self.temperature) * theirs[0, 0]).sum(1)
 
     def _moves(self, fiction: Batch, rows: Tensor, who: Tensor) -> Tensor:

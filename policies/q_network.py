@@ -12,6 +12,7 @@ from interplay.envs.bits import unpack
 from interplay.envs.core import Spec, UsageError
 from interplay.policies import gru
 from interplay.policies.dense import perceptron
+from interplay.policies.distributions import masked
 from interplay.policies.flat import FlatWeights
 from interplay.policies.networks import Encoder, check_encoding
 
@@ -168,13 +169,7 @@ def soft(q: Tensor, moves: Tensor, temperature: float) -> Tensor:
     """Probabilities `[..., n]` ~ exp(q / temperature) of the moves that are possible; of the best one alone at temperature 0."""
     if not temperature:
         return torch.nn.functional.one_hot(best(q, moves), q.shape[-1]).to(q.dtype)
-    return (q.masked_fill(~moves, -torch.inf) / temperature).softmax(-1)
-
-
-def drawn(chance: Tensor, unit: Tensor) -> Tensor:
-    """Moves `[...]` with probabilities `[..., n]`, by uniform numbers `[...]`."""
-    edges = chance.cumsum(-1)
-    return (edges > (unit * edges[..., -1]).unsqueeze(-1)).to(torch.uint8).argmax(-1)
+    return masked(q / temperature, moves).softmax(-1)
 
 
 def best(q: Tensor, moves: Tensor) -> Tensor:

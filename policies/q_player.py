@@ -1,5 +1,6 @@
 """Epsilon-greedy play by a recurrent Q-network that all seats share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,8 @@ from torch import Tensor
 from interplay.envs import dice, streams
 from interplay.envs.core import Env, Step
 from interplay.policies.chairs import thrown
-from interplay.policies.q_network import QNetwork, best, drawn, possible, soft
+from interplay.policies.distributions import categorical_sample, masked
+from interplay.policies.q_network import QNetwork, best, possible, soft
 from interplay.policies.seating import fold, unfold
 
 
@@ -64,6 +66,10 @@ class QPlayer:
         unit = streams.units(env.seed, dice.INIT, env.first, 0, (env.n, env.agents), env.device)
         return self.explore.rates(env.device)[(unit * self.explore.count).to(torch.int64)]
 
+    def choose(self, q: Tensor, moves: Tensor, unit: Callable[[], Tensor]) -> Tensor:
+        """Moves `[...]` by values `[..., n]`: the best, or with a temperature by uniform numbers `[...]`, which are only thrown then."""
+        return categorical_sample(masked(q / self.temperature, moves), unit())[0] if self.temperature else best(q, moves)
+
     @torch.no_grad()
     def act(self, env: Env, shown: Step, carry: Tensor | None, draw: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Moves `[N, A]`, their log-probabilities and the next state, keyed by world and draw."""
@@ -71,13 +77,16 @@ class QPlayer:
         rows = lambda x: fold(x.unsqueeze(0), 1, False)
         seats = lambda y: unfold(y, 1, env.agents, False).squeeze(0)
         q, states = self.network.q(rows(shown.obs), rows(moves), None if carry is None else rows(carry)[:, 0])
-        likely = soft(seats(q), moves, self.temperature)
-        action = favourite = drawn(likely, thrown(env, dice.CHOOSE, draw)) if self.temperature else best(seats(q), moves)
-        chance = likely.gather(-1, action.unsqueeze(-1)).squeeze(-1)
-        if not self.greedy:
+        q = seats(q)
+        likely = lambda action: soft(q, moves, self.temperature).gather(-1, action.unsqueeze(-1)).squeeze(-1)
+        favourite = self.choose(q, moves, lambda: thrown(env, dice.CHOOSE, draw))
+        if self.greedy:
+            action, chance = favourite, likely(favourite)
+        else:
+            rate = self.rates(env)
             unit = streams.units(env.seed, dice.ACT, env.first, draw, (env.n, env.agents, 2), env.device)
-            action, random = explore(favourite, moves[..., :-1], self.rates(env), unit)
-            chance = (1 - self.rates(env)) * likely.gather(-1, action.unsqueeze(-1)).squeeze(-1) + random
+            action, random = explore(favourite, moves[..., :-1], rate, unit)
+            chance = (1 - rate) * likely(action) + random
             if self.tells:
                 action = action + env.spec.actions * (1 + favourite)
         waits = moves[..., -1]

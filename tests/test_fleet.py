@@ -6,23 +6,27 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from runs import experiment, pid_of, train
 
 from interplay.cluster import checkpoint, fleet, streaming
+from interplay.cluster.actors import EnvActor
 from interplay.cluster.record import RunFolder
 from interplay.cluster.run import rounds
-from interplay.cluster.runner import LocalRunner
+from interplay.cluster.runner import LocalRunner, Lost
 from interplay.cluster.streaming import RayRunner, Seat
 from interplay.envs.core import UsageError
 
 ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(180)
 
 
 def test_labels():
@@ -83,6 +87,35 @@ def test_who_is_slow_gets_fewer_tiles_if_that_pays():
     assert runner._slow(left=10**9) == ""  # noise, however long the run
     runner.seats[1].seconds = [9.0] * 3
     assert runner._slow(left=100) == ""  # too few rounds to tell
+
+
+def test_a_stop_during_a_fall_ends_the_run(tmp_path):
+    """A worker is lost at the moment that SIGTERM comes: no further try, and the checkpoint before it is there."""
+    runner, events = LocalRunner(experiment("coin", updates=6, checkpoint_every=2)), []
+    learn = runner.learn
+
+    def lose(number, handle):
+        if number == 3:
+            signal.raise_signal(signal.SIGTERM)
+            raise Lost("a test")
+        return learn(number, handle)
+
+    runner.learn = lose
+    _, summary, rows = train(tmp_path / "run", runner.experiment, runner, events.append)
+    assert summary["status"] == "interrupted" and [row["update"] for row in rows] == [1, 2]
+    assert checkpoint.numbers(tmp_path / "run" / "checkpoints") == [0, 2] and not any("event" in event for event in events)
+
+
+def test_who_waits_for_a_trajectory_hears_why_there_is_none(monkeypatch):
+    host: Any = EnvActor.__new__(EnvActor)  # without a Ray to ask where it stands
+    host.kept, rounds = deque(), iter((1, 0))
+    monkeypatch.setattr(EnvActor, "play", lambda *_: ({"x": np.ones(1) / 1}, 1 / next(rounds), None))
+    assert host.keep() == (1.0, None)
+    with pytest.raises(ZeroDivisionError):
+        host.keep()
+    assert torch.equal(host.hand()["x"], torch.ones(1, dtype=torch.float64))  # the round before is handed over all the same
+    with pytest.raises(ZeroDivisionError):
+        host.hand()
 
 
 COMMAND = [sys.executable, "-m", "interplay.cluster.cli", "train", "coin-ppo", "--run.tile", "64", "--run.turns", "16", "--run.tiles", "2"]
@@ -193,7 +226,7 @@ def test_a_run_follows_its_nodes(quick, tmp_path):
 
 
 def test_learners_on_gpus_stand_together(quick):
-    """On a Ray that believes in two GPUs: a placement group of two learners, and what each may see."""
+    """On a Ray that believes in three GPUs: a placement group of two learners, and what each may see."""
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
     assert streaming.gpus(replace(experiment("coin").run, learners=2))[2] is None

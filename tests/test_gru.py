@@ -28,6 +28,15 @@ def wide(request, monkeypatch):
     return request.param
 
 
+@pytest.fixture
+def one_thread():
+    """As in env actors."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("forgets", [False, True])
 @pytest.mark.parametrize(("members", "width"), [(1, 20), (3, 20), (2, 3)])
 def test_scan_and_its_derivative(members, width, forgets, wide):
@@ -68,9 +77,8 @@ def test_products(rows, m, n, members, wide):
     assert close(products.outer(x, g), exact(x).transpose(1, 2) @ exact(g))
 
 
-def test_rows_do_not_depend_on_how_many_there_are(wide):
+def test_rows_do_not_depend_on_how_many_there_are(wide, one_thread):
     """From four rows on, as worlds are dealt out to env actors and meetings (`policies.meeting`)."""
-    torch.set_num_threads(1)
     torch.manual_seed(1)
     x, w, b = torch.randn(1, 512, 190), torch.randn(1, 190, 128), torch.randn(1, 1, 128)
     every = products.affine(x, w, b).clone()

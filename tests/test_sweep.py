@@ -208,8 +208,7 @@ def test_halving_stops_the_worse_whose_run_can_go_on(tmp_path):
     out, flags = tmp_path / "out", ["--set", "exact.delta=0.01,3", *SMALL]
     main(["ipd-nl", *flags, "--asha", FIGURE, "--grace", "3", "--cpus-per-trial", "2", "--out", str(out)])
     good, poor = (table(out)[f"exact.delta={delta},seed=0"] for delta in (0.01, 3.0))
-    assert (good["status"], poor["status"]) == ("finished", "stopped") and poor[FIGURE] < good[FIGURE]
-    assert poor["update"] in (2, 3)  # it is judged at 3; its process may be ended before that row is on the disk
+    assert (good["status"], poor["status"], poor["update"]) == ("finished", "stopped", 3) and poor[FIGURE] < good[FIGURE]
     assert checkpoint.numbers(out / "exact.delta=3.0,seed=0" / "checkpoints") == [0, 2]
     main(["ipd-nl", *flags, "--asha", FIGURE, "--grace", "3", "--cpus-per-trial", "2", "--out", str(out)])
     assert table(out)["exact.delta=3.0,seed=0"]["status"] == "stopped"
