@@ -15,7 +15,7 @@ from interplay.learners.returns import own_turns, vtrace
 from interplay.policies.distributions import categorical, gaussian, masked
 from interplay.policies.grid_network import GridNetwork
 from interplay.policies.networks import ActorCritic
-from interplay.policies.seating import fold
+from interplay.policies.seating import fold, where_moving
 from interplay.policies.trajectory import Trajectory
 
 CHUNK = 4096
@@ -202,9 +202,11 @@ class PPO:
         """What the actor (0) or the critic (1) remembers before the first turn."""
         return None if rows.carry is None else self.network.share(rows.carry, tower)
 
-    def _log_prob(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of the rows' actions under the present policy, and its entropies, `[P, T, R]`."""
-        return self._likelihood(self.network.actor(rows.obs, self._memory(rows, 0), rows.keep)[0], rows)
+    def _log_prob(self, rows: Rows, mine: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the rows' actions under the present policy, and its entropies, `[P, T, R]`, at least where it is `mine`."""
+        if self.sequences:
+            return self._likelihood(self.network.actor(rows.obs, self._memory(rows, 0), rows.keep)[0], rows)
+        return self._likelihood(where_moving(lambda x: self.network.actor(x)[0], rows.obs, mine), rows)
 
     def _likelihood(self, out: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
         """The same, where the actor says `out`."""
@@ -219,6 +221,7 @@ class PPO:
         each = lambda x: lay(x.unsqueeze(-1).expand(-1, -1, tr.reward.shape[2]))  # [T, B] to rows
         stop = each(tr.terminated | tr.truncated)
         moved = [lay(x) for x in (tr.acting, tr.alive) if x is not None]
+        mine = torch.stack(moved).all(0) if moved else None
         unknown = torch.empty_like(lay(tr.reward))
         rows = Rows(
             advantage=unknown,
@@ -232,32 +235,35 @@ class PPO:
             carry=None if tr.carry is None else lay(tr.carry.unsqueeze(0)).squeeze(1),
             keep=torch.cat([torch.ones_like(stop[:, :1]), ~stop[:, :-1]], 1) if self.sequences else None,
         )
-        value, following = self._values(rows, tr, stop)
+        value, following = self._values(rows, tr, stop, mine)
         ratio, lam = None, config.lam
         if (tr.version if tr.learned is None else tr.learned) < self.updates:  # stale: correct towards the policy that learns now
-            present = self._log_prob(rows)[0]
+            present = self._log_prob(rows, mine)[0]
             ratio, rows.behaviour = torch.exp(present - rows.behaviour), present
+            ratio = ratio if mine is None else torch.where(mine, ratio, 1)  # who waits does nothing that could be likelier
         reward = lay(tr.reward) * config.scale
         if tr.target is not None:  # what was imagined takes the place of what came of it
             target = lay(tr.target) * config.scale
             reward, following = torch.where(target.isnan(), reward, target), following * target.isnan()
         timewise = [None if x is None else x.transpose(0, 1) for x in (reward, value, following, stop, ratio)]
-        if moved:
-            mine = torch.stack(moved).all(0).transpose(0, 1)
-            timewise[1], timewise[2], usable = own_turns(*timewise[:4], mine, config.gamma)  # type: ignore[arg-type]
-            rows.weight, lam = usable.transpose(0, 1).to(torch.float32), torch.where(mine, lam, 1.0)
+        if mine is not None:
+            timewise[1], timewise[2], usable = own_turns(*timewise[:4], mine.transpose(0, 1), config.gamma)  # type: ignore[arg-type]
+            rows.weight, lam = usable.transpose(0, 1).to(torch.float32), torch.where(mine.transpose(0, 1), lam, 1.0)
         advantage = vtrace(*timewise, config.gamma, lam)  # type: ignore[arg-type]
         rows.target = (advantage + timewise[1]).transpose(0, 1)  # type: ignore[operator]
         advantage = advantage.transpose(0, 1)
         rows.advantage = normalise(advantage, rows.weight) if config.normalise else advantage
         return rows.compact(self.sequences)
 
-    def _values(self, rows: Rows, tr: Trajectory, stop: Tensor) -> tuple[Tensor, Tensor]:
-        """V(s_t), and the value of what follows turn t (see `vtrace`), both `[P, T, R]`."""
+    def _values(self, rows: Rows, tr: Trajectory, stop: Tensor, mine: Tensor | None) -> tuple[Tensor, Tensor]:
+        """V(s_t), at least where it is `mine`, and the value of what follows turn t (see `vtrace`), both `[P, T, R]`."""
         net = self.network
         lay = lambda x: fold(x, self.groups, self.independent)
         read = lambda obs: lay(net.seen(obs.unsqueeze(0)))
-        value, states = net.critic(rows.seen, self._memory(rows, 1), rows.keep)
+        if self.sequences:
+            value, states = net.critic(rows.seen, self._memory(rows, 1), rows.keep)
+        else:
+            value, states = where_moving(lambda x: net.critic(x)[0], rows.seen, mine), None
         after = lambda t: None if states is None else states[:, t]
         last, _ = net.critic(read(tr.last_obs), None if states is None else states[:, -1] * ~stop[:, -1].unsqueeze(-1), None)
         following = torch.cat([value[:, 1:], last], 1) * ~stop

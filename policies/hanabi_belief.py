@@ -1,9 +1,10 @@
 """What views of Hanabi tell of hands: beliefs in place of possibilities, and what one's own cards are good for."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
 
 from interplay.envs import hanabi
@@ -86,13 +87,50 @@ class V0(Reader):
 
     def __call__(self, bits: Tensor) -> Tensor:
         """Numbers `[..., features]` float32 from zeros and ones of that shape."""
-        out, at = bits.to(torch.float32), self.sections["knowledge"]
-        if out.data_ptr() == bits.data_ptr():
-            out = out.clone()
+        return self.in_one_pass(bits) if bits.device.type == "cpu" else self.step_by_step(bits)
+
+    def step_by_step(self, bits: Tensor) -> Tensor:
+        """The same by PyTorch's operations, on any device."""
+        out, at = bits.to(torch.float32, copy=True), self.sections["knowledge"]
         slots = out[..., at.start : at.stop].unflatten(-1, (self.players * self.size, -1))[..., : self.cards]
         weight = slots * self.table(bits).remaining.unsqueeze(-2)
         slots.copy_(weight / weight.sum(-1, keepdim=True).clamp(min=1))
         return out
+
+    def in_one_pass(self, bits: Tensor) -> Tensor:
+        """The same on a CPU, view by view, so that nothing lies between bits and beliefs."""
+        out = bits.reshape(-1, bits.shape[-1]).to(torch.float32, copy=True)
+        starts = tuple(self.sections[name].start for name in ("fireworks", "discards", "knowledge"))
+        believe(out.numpy(), starts, self.players * self.size, self.colours, self.copies.numpy())
+        return out.view(bits.shape)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})  # sums of small whole numbers are exact in any order
+def believe(views: Any, starts: Any, slots: int, colours: int, copies: Any) -> None:
+    """Beliefs in place of possibilities in views `[R, features]`, whose fireworks, discards and knowledge start at `starts`."""
+    fireworks, discards, knowledge = starts
+    ranks, one = len(copies), np.float32(1)
+    cards, left = colours * ranks, np.empty(colours * ranks, np.float32)
+    for view in views:
+        at = discards
+        for card in range(cards):
+            left[card] = copies[card % ranks]
+            for _ in range(int(copies[card % ranks])):
+                left[card] -= view[at]
+                at += 1
+        for top in range(cards):
+            if view[fireworks + top] > 0:
+                for card in range(top // ranks * ranks, top + 1):
+                    left[card] -= one
+        for slot in range(slots):
+            at = knowledge + slot * (cards + colours + ranks)
+            belief, total = view[at : at + cards], np.float32(0)
+            for card in range(cards):
+                belief[card] *= left[card]
+                total += belief[card]
+            total = max(total, one)
+            for card in range(cards):
+                belief[card] /= total
 
 
 class OwnCards(Reader):

@@ -11,7 +11,7 @@ from torch import Tensor
 from interplay.envs.bits import unpack
 from interplay.envs.core import Spec, UsageError
 from interplay.policies import gru
-from interplay.policies.dense import perceptron
+from interplay.policies.dense import BLOCK, perceptron
 from interplay.policies.flat import FlatWeights
 from interplay.policies.seating import together
 
@@ -109,7 +109,10 @@ class ActorCritic(FlatWeights):
     def both(self, obs: Tensor, seen: Tensor, carry: Tensor | None, keep: Tensor | None) -> tuple[Tensor, Tensor]:
         """Logits (or means) `[P, T, R, n]` and values `[P, T, R]`; `carry` `[P, R, 2 H]`."""
         mine, yours = (None, None) if carry is None else carry.chunk(2, -1)
-        return self.actor(obs, mine, keep)[0], self.critic(seen, yours, keep)[0]
+        x = self.read(obs)
+        out, _ = self._layers("actor", x, mine, keep)
+        value, _ = self._layers("critic", x if seen is obs else self.read(seen), yours, keep)
+        return out, value.squeeze(-1)
 
     def play(self, obs: Tensor, seen: Tensor, carry: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """One turn: logits (or means) `[P, 1, R, n]`; with memory also values `[P, 1, R]` and the next carry `[P, 1, R, 2 H]`."""
@@ -120,14 +123,29 @@ class ActorCritic(FlatWeights):
         assert mine is not None and yours is not None
         return out, value, torch.cat([mine, yours], -1)
 
-    def _tower(self, tower: str, obs: Tensor, carry: Tensor | None, keep: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """One tower on `[P, T, R, *observation]`: outputs `[P, T, R, out]` and recurrent states `[P, T, R, H]`."""
-        w, turns, rows = self.weights, obs.shape[1], obs.shape[2]
+    def read(self, obs: Tensor) -> Tensor:
+        """Numbers `[P, T, R, features]` of views `[P, T, R, *observation]`, or of several views a row."""
         if self.spec.packed:
             obs = unpack(obs, self.spec.observation[0])
         if self.encode:
             obs = self.encode(obs)
-        x = obs.reshape(obs.shape[0], turns * rows, -1).to(torch.float32)
+        return obs.reshape(*obs.shape[:3], -1).to(torch.float32)
+
+    def _tower(self, tower: str, obs: Tensor, carry: Tensor | None, keep: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """One tower on `[P, T, R, *observation]`: outputs `[P, T, R, out]` and recurrent states `[P, T, R, H]`.
+
+        On a CPU, without memory and where nothing is to be differentiated, in blocks: views fill eight bits a byte, numbers 32 a bit.
+        """
+        if torch.is_grad_enabled() or self.config.recurrent or obs.device.type != "cpu":
+            return self._layers(tower, self.read(obs), carry, keep)
+        blocks = obs.flatten(1, 2).unsqueeze(1).split(BLOCK, 2)
+        outs = [self._layers(tower, self.read(block), None, None)[0] for block in blocks]
+        return torch.cat(outs, 2).squeeze(1).unflatten(1, obs.shape[1:3]), None
+
+    def _layers(self, tower: str, x: Tensor, carry: Tensor | None, keep: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """One tower on numbers `[P, T, R, features]`."""
+        w, (turns, rows) = self.weights, x.shape[1:3]
+        x = x.flatten(1, 2)
         names = [f"{tower}.{k}" for k in range(len(self.config.hidden))]
         head = [w[f"{tower}.head.weight"], w[f"{tower}.head.bias"]]
         hidden = [w[f"{name}.{part}"] for name in names for part in ("weight", "bias")]

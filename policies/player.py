@@ -10,7 +10,7 @@ from interplay.envs.core import Env, Step
 from interplay.policies.distributions import categorical_sample, gaussian, masked
 from interplay.policies.grid_network import GridNetwork
 from interplay.policies.networks import ActorCritic
-from interplay.policies.seating import fold, unfold
+from interplay.policies.seating import fold, unfold, where_moving
 
 
 class Player(Protocol):
@@ -63,9 +63,12 @@ class NetworkPlayer:
         net, spec = self.network, env.spec
         lay = lambda x: fold(x.unsqueeze(0), self.groups, self.independent)
         obs = lay(shown.obs)
-        seen = obs if carry is None or net.views == 1 else fold(net.seen(shown.obs.unsqueeze(0)), self.groups, self.independent)
-        out, value, after = net.play(obs, seen, None if carry is None else lay(carry).squeeze(1))
-        if value is not None and after is not None:
+        if carry is None:
+            out = where_moving(lambda x: net.actor(x)[0], obs, lay(shown.acting) if spec.turns else None)
+        else:
+            seen = obs if net.views == 1 else fold(net.seen(shown.obs.unsqueeze(0)), self.groups, self.independent)
+            out, value, after = net.play(obs, seen, lay(carry).squeeze(1))
+            assert value is not None and after is not None
             self.judged, carry = self._seats(value.unsqueeze(-1), env).squeeze(-1), self._seats(after, env)
         out = self._seats(out, env)
         if self.greedy:

@@ -4,6 +4,8 @@ Worlds come in S equal, contiguous groups (seeds). In each group an agent has it
 share one (P = S).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -31,3 +33,23 @@ def together(obs: Tensor) -> Tensor:
     The agents' axis is the third of `[T, B, A, *f]`.
     """
     return torch.stack([obs.roll(-k, 2) for k in range(obs.shape[2])], 3)
+
+
+def where_moving(ask: Callable[[Tensor], Tensor], x: Tensor, moving: Tensor | None) -> Tensor:
+    """`ask(x)`, only for the rows that move, where a lone member is asked on a CPU: in games of turns nobody looks at the others' answers.
+
+    Args:
+        ask: row by row, without memory: `[P, T, R, ...]` to `[P, T, R, ...]`.
+        x: `[P, T, R, ...]`.
+        moving: `[P, T, R]` bool, or None for all.
+
+    Returns:
+        As `ask` gives, with zeros where nobody moves.
+    """
+    if moving is None or len(x) > 1 or x.device.type != "cpu":
+        return ask(x)
+    at = moving.flatten().nonzero().flatten()
+    some = ask(x.flatten(0, 2).index_select(0, at)[None, None])
+    out = some.new_zeros(moving.numel(), *some.shape[3:])
+    out[at] = some[0, 0]
+    return out.view(*moving.shape, *some.shape[3:])

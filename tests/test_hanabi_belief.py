@@ -57,6 +57,14 @@ def test_beliefs_are_the_records(name, params):
     assert checked >= 160
 
 
+@pytest.mark.parametrize(("name", "params"), [*GAMES, ("hanabi", {"players": 5, "permute": True})])
+def test_beliefs_in_one_pass_are_those_step_by_step(name, params):
+    for turn, batch, _ in midgames(name, params, turns=40):
+        encode, bits = V0(batch.world), batch.views(batch.out.obs)
+        if turn % 10 == 9:
+            assert torch.equal(encode.in_one_pass(bits), encode.step_by_step(bits))
+
+
 def test_beliefs_leave_floats_alone():
     batch = make("hanabi-small", 4)
     bits = batch.views(batch.out.obs).to(torch.float32)

@@ -200,6 +200,29 @@ def test_what_is_stale_is_told_by_updates_not_by_rounds():
     assert [untouched() for tr.learned in (None, 3, 2)] == [True, True, False]
 
 
+def test_who_waits_is_not_asked(monkeypatch):
+    """In a game of turns the rows of those who wait change nothing: not the play, and not what is learned, stale or not."""
+
+    def learned(stale):
+        env = envs.make("hanabi-small", 12, seed=4)
+        net = ActorCritic(NetworkConfig((16,), "relu"), env.spec, 1, seed=2)
+        asked = []
+        monkeypatch.setattr(net, "_layers", lambda *a, layers=net._layers: (asked.append(a[1].shape[1:3].numel()), layers(*a))[1])
+        tr, _ = rollout(env, NetworkPlayer(net, independent=False), 20, 0, None)
+        ppo = PPO(net, PPOConfig(epochs=1, minibatches=2), AdamConfig(lr=0.1), independent=False)
+        ppo.updates, tr.logp = int(stale), tr.logp * (0.9 if stale else 1)
+        ppo.update(tr)
+        return tr.action[tr.acting], tr.logp[tr.acting], net.flat.clone(), sum(asked[:20])
+
+    fewer = [learned(stale) for stale in (False, True)]
+    for module in ("policies.player", "learners.ppo"):
+        monkeypatch.setattr(f"interplay.{module}.where_moving", lambda ask, x, moving: ask(x))
+    for few, every in zip(fewer, [learned(stale) for stale in (False, True)], strict=True):
+        assert torch.equal(few[0], every[0]) and 2 * few[3] == every[3] == 20 * 24
+        for a, b in zip(few[1:3], every[1:3], strict=True):
+            torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("recurrent", [0, 4])
 def test_central_critics_play_and_learn_the_same_from_memory(recurrent):
     net, tr = play(recurrent, rounds=3, views=2)
