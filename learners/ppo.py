@@ -18,7 +18,8 @@ from interplay.policies.networks import ActorCritic
 from interplay.policies.seating import fold, where_moving
 from interplay.policies.trajectory import Trajectory
 
-CHUNK = 4096
+CHUNK = 2048  # rows that are differentiated at once: as many as a core's cache holds layers of
+LARGE_CHUNK = 1 << 17  # the same on a GPU
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,8 @@ class PPO:
 
     def gradient(self, rows: Rows, part: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The gradient `[P, D]` of the mean loss over a minibatch, summed chunk by chunk, and the loss's terms `[P]`."""
-        size = max(1, CHUNK // rows.obs.shape[1]) if self.sequences else CHUNK
+        size = CHUNK if rows.obs.device.type == "cpu" else LARGE_CHUNK
+        size = max(1, size // rows.obs.shape[1]) if self.sequences else size
         norm: Tensor | int = part.numel() * (rows.obs.shape[1] if self.sequences else 1)
         if rows.weight is not None:
             picked = rows.pick(part, self.sequences).weight

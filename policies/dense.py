@@ -68,7 +68,7 @@ def _slope(g: Tensor, y: Tensor, activation: Activation) -> Tensor:
     if activation == "tanh":
         tanh_slope_(g.numpy().reshape(-1), y.numpy().reshape(-1))
     else:
-        g.mul_(y > 0)
+        torch.ops.aten.threshold_backward.grad_input(g, y, 0, grad_input=g)
     return g
 
 
