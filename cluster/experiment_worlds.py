@@ -13,7 +13,7 @@ from interplay.learners.optim import AdamConfig
 from interplay.learners.ppo import PPO, PPOConfig
 from interplay.learners.q_learning import QConfig, QLearner
 from interplay.learners.replay import Replay, Store
-from interplay.policies.hanabi_belief import V0, OwnCards
+from interplay.policies.hanabi_belief import V0, Odds, OwnCards
 from interplay.policies.networks import ActorCritic, Encoder, NetworkConfig
 from interplay.policies.player import NetworkPlayer, Player
 from interplay.policies.q_network import QNetwork, QNetworkConfig
@@ -94,7 +94,7 @@ class WorldExperiment(Experiment):
 
     def encoder(self, encoding: str) -> Encoder | None:
         """What networks read in place of views, if that is something else."""
-        return V0(self.built()) if encoding == "v0" else None
+        return {"v0": V0, "odds": Odds}[encoding](self.built()) if encoding != "bits" else None
 
     def game(self) -> tuple[Spec, int]:
         """What a policy has to know, and how many agents play."""

@@ -18,27 +18,28 @@ IPPO = "de Witt et al. 2020 (IPPO); Bard et al. 2020 (the game)"
 POINTS = "reward_per_game/player_0"
 
 
-def _ppo(entropy: float = 0.01, lam: float = 0.95, central: bool = False) -> PPOExperiment:
+def _ppo(entropy: float = 0.02, calm: int = 1000, central: bool = False) -> PPOExperiment:
     """PPO for both seats of the full game. At first the last life costs nothing but the rest of the game, so that play is learned."""
     return PPOExperiment(
-        run=RunConfig(updates=1500, tiles=4, tile=256, turns=32, checkpoint_every=100),
-        world=WorldConfig("hanabi", transition=TransitionConfig("bomb", 1, 0, start=300, over=600)),
-        network=NetworkConfig(hidden=(256, 256), activation="relu"),
-        ppo=PPOConfig(gamma=0.999, lam=lam, epochs=2, minibatches=8, entropy=entropy),
-        optim=AdamConfig(lr=7e-4),
+        run=RunConfig(updates=1000, tiles=4, tile=256, turns=32, checkpoint_every=50),
+        world=WorldConfig("hanabi", transition=TransitionConfig("bomb", 1, 0, start=250, over=250)),
+        network=NetworkConfig(hidden=(256, 128), activation="relu", encoding="odds"),
+        ppo=PPOConfig(gamma=0.999, lam=0.9, epochs=2, minibatches=8, entropy=entropy, anneal=1000, calm=calm),
+        optim=AdamConfig(lr=3e-3),
         shared=True,
         central=central,
     )
 
 
-def _ppo_small(entropy: float = 0.03, lam: float = 0.9, central: bool = False) -> PPOExperiment:
-    """The same in Hanabi-Very-Small."""
+def _ppo_small(world: str, updates: int, central: bool = False) -> PPOExperiment:
+    """The same in a small variant."""
+    part = updates // 9
     return PPOExperiment(
-        run=RunConfig(updates=1200, tiles=1, tile=512, turns=32, checkpoint_every=200),
-        world=WorldConfig("hanabi-very-small", transition=TransitionConfig("bomb", 1, 0, start=200, over=400)),
-        network=NetworkConfig(hidden=(128, 128), activation="relu"),
-        ppo=PPOConfig(gamma=0.999, lam=lam, epochs=2, minibatches=4, entropy=entropy, anneal=1200),
-        optim=AdamConfig(lr=1e-3),
+        run=RunConfig(updates=updates, tiles=1, tile=1024, turns=32, checkpoint_every=100),
+        world=WorldConfig(world, transition=TransitionConfig("bomb", 1, 0, start=2 * part, over=2 * part)),
+        network=NetworkConfig(hidden=(256, 128), activation="relu", encoding="odds"),
+        ppo=PPOConfig(gamma=0.999, lam=0.9, epochs=2, minibatches=8, entropy=0.06, anneal=updates, calm=5 * part),
+        optim=AdamConfig(lr=4e-3),
         shared=True,
         central=central,
     )
@@ -116,7 +117,7 @@ HANABI: dict[str, Recipe] = {
         "Forkel & Foerster 2025",
         "published (1e10 steps, recurrent): 24.5 with itself and with other seeds",
         "30 minutes",
-        _ppo(entropy=0.05, lam=0.9),
+        _ppo(entropy=0.05, calm=0),
         {POINTS: 24.5},
     ),
     "hanabi-mappo": Recipe(
@@ -128,10 +129,25 @@ HANABI: dict[str, Recipe] = {
         {POINTS: 24.0},
     ),
     "hanabi-ippo-small": Recipe(
-        "one PPO agent for both seats of Hanabi-Very-Small (one colour, hands of two, one life)", IPPO, "", "8 minutes", _ppo_small()
+        "one PPO agent for both seats of Hanabi-Small (two colours, hands of two, one life)",
+        IPPO,
+        "",
+        "15 minutes",
+        _ppo_small("hanabi-small", updates=1800),
+    ),
+    "hanabi-very-small-ippo": Recipe(
+        "one PPO agent for both seats of Hanabi-Very-Small (one colour, hands of two, one life)",
+        IPPO,
+        "",
+        "5 minutes",
+        _ppo_small("hanabi-very-small", updates=540),
     ),
     "hanabi-mappo-small": Recipe(
-        "PPO in Hanabi-Very-Small with a critic that sees both hands", "Yu et al. 2022 (MAPPO)", "", "10 minutes", _ppo_small(central=True)
+        "PPO in Hanabi-Small with a critic that sees both hands",
+        "Yu et al. 2022 (MAPPO)",
+        "",
+        "20 minutes",
+        _ppo_small("hanabi-small", updates=1800, central=True),
     ),
     "hanabi-vdn": Recipe(
         "value decomposition (VDN) with recurrent replay in Hanabi",

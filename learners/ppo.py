@@ -36,6 +36,7 @@ class PPOConfig:
         value: weight of the value loss.
         normalise: advantages to mean 0 and deviation 1, per member and trajectory.
         anneal: learning rate falls linearly to 0 over so many updates; 0 for never.
+        calm: the entropy bonus falls linearly to 0 over so many updates; 0 for never.
         scale: rewards are multiplied by this before anything is learned from them; 1 - gamma keeps values as small as rewards.
     """
 
@@ -48,6 +49,7 @@ class PPOConfig:
     value: float = 0.5
     normalise: bool = True
     anneal: int = 0
+    calm: int = 0
     scale: float = 1.0
 
 
@@ -121,11 +123,13 @@ class PPO:
         seed: int = 0,
         threads: int = 1,
     ) -> None:
+        if config.anneal < 0 or config.calm < 0:
+            raise UsageError(f"ppo.anneal is {config.anneal} and ppo.calm {config.calm}; allowed are whole numbers from 0")
         self.network, self.config, self.spec = network, config, network.spec
         self.independent, self.groups, self.seed = independent, groups, seed
         self.adam, self.crew = MemberAdam(network.flat, optim), Crew(threads)
         self.team: Team | None = None  # who shares the work, if this is one of several
-        self.updates = 0
+        self.updates, self.bonus = 0, config.entropy
 
     def policy(self) -> dict[str, Tensor]:
         """The weights `{"flat": [P, D]}`, and from how many updates they are."""
@@ -149,6 +153,7 @@ class PPO:
         sums: dict[str, Tensor] = {}
         if config.anneal:
             self.adam.scale = max(0.0, 1 - self.updates / config.anneal)
+        self.bonus = config.entropy * (max(0.0, 1 - self.updates / config.calm) if config.calm else 1)
         for epoch in range(config.epochs):
             order = streams.permutation(self.seed, self.updates * config.epochs + epoch, count).to(rows.obs.device)
             for part in order.chunk(config.minibatches):
@@ -197,7 +202,7 @@ class PPO:
             "value_loss": mean(0.5 * (value - rows.target) ** 2),
             "entropy": mean(entropy),
         }
-        loss = terms["policy_loss"] + self.config.value * terms["value_loss"] - self.config.entropy * terms["entropy"]
+        loss = terms["policy_loss"] + self.config.value * terms["value_loss"] - self.bonus * terms["entropy"]
         return loss.sum(), {name: x.detach() for name, x in terms.items()}
 
     def _memory(self, rows: Rows, tower: int) -> Tensor | None:

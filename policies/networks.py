@@ -1,9 +1,8 @@
 """Actor-critics with a population axis: P members' weights stacked, so that one pass runs, and one backward pass trains, all of them."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -15,7 +14,23 @@ from interplay.policies.dense import BLOCK, perceptron
 from interplay.policies.flat import FlatWeights
 from interplay.policies.seating import together
 
-Encoder = Callable[[Tensor], Tensor]
+
+class Encoder(Protocol):
+    """Makes numbers `[..., features]` of views `[..., bits]`."""
+
+    @property
+    def features(self) -> int:
+        """Numbers of a view."""
+        ...
+
+    def __call__(self, bits: Tensor) -> Tensor:
+        """The numbers."""
+        ...
+
+
+def numbers(spec: Spec, encode: Encoder | None) -> int:
+    """How many numbers a network reads of a view."""
+    return encode.features if encode else math.prod(spec.observation)
 
 
 def check_encoding(encoding: str, encode: Encoder | None) -> None:
@@ -33,14 +48,15 @@ class NetworkConfig:
         activation: between layers.
         recurrent: width of a GRU between the last hidden layer and the heads; 0 for none.
         log_std: initial log standard deviation of continuous actions.
-        encoding: what is read: views as they are, or, of Hanabi, with beliefs ("v0", see `policies.hanabi_belief`).
+        encoding: what is read: views as they are, or, of Hanabi, with beliefs ("v0") and what they make of each card ("odds", see
+            `policies.hanabi_belief`).
     """
 
     hidden: tuple[int, ...] = (64, 64)
     activation: Literal["tanh", "relu"] = "tanh"
     recurrent: int = 0
     log_std: float = 0.0
-    encoding: Literal["bits", "v0"] = "bits"
+    encoding: Literal["bits", "v0", "odds"] = "bits"
 
 
 class ActorCritic(FlatWeights):
@@ -52,7 +68,7 @@ class ActorCritic(FlatWeights):
         members: P.
         seed: member m is initialised from (seed, m) alone: orthogonal weights (gain sqrt 2, actor head 0.01, critic head 1), zero biases.
         views: how many agents' views the critic reads: one, or all of them (`seating.together`; MAPPO, Yu et al. 2022).
-        encode: makes numbers `[..., features]` of views `[..., features]`; None for the views themselves.
+        encode: makes numbers of views; None for the views themselves.
     """
 
     def __init__(
@@ -79,7 +95,7 @@ class ActorCritic(FlatWeights):
         shapes: dict[str, tuple[int, ...]] = {}
         outputs = {"actor": self.spec.actions, "critic": 1}
         for tower, out in outputs.items():
-            width = math.prod(self.spec.observation) * (self.views if tower == "critic" else 1)
+            width = numbers(self.spec, self.encode) * (self.views if tower == "critic" else 1)
             for k, h in enumerate(self.config.hidden):
                 shapes[f"{tower}.{k}.weight"], shapes[f"{tower}.{k}.bias"] = (width, h), (1, h)
                 width = h

@@ -14,7 +14,7 @@ from interplay.policies import gru
 from interplay.policies.dense import perceptron
 from interplay.policies.distributions import masked
 from interplay.policies.flat import FlatWeights
-from interplay.policies.networks import Encoder, check_encoding
+from interplay.policies.networks import Encoder, check_encoding, numbers
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class QNetworkConfig:
         public: the GRU remembers only what all players see, and what the heads read is its state times a perceptron's view of everything:
             so its memory stays true when a hand is exchanged (Hu et al. 2021, OBL).
         encoding: what it reads: the view's zeros and ones as they are, or, of Hanabi, with beliefs in place of what hints leave possible
-            ("v0", see `policies.hanabi_belief`).
+            ("v0"), and with what they make of each card ("odds", see `policies.hanabi_belief`).
     """
 
     hidden: tuple[int, ...] = (128,)
     recurrent: int = 128
     public: bool = False
-    encoding: Literal["bits", "v0"] = "bits"
+    encoding: Literal["bits", "v0", "odds"] = "bits"
 
 
 def possible(legal: Tensor | None, acting: Tensor | None, alive: Tensor | None, action: Tensor, actions: int) -> Tensor:
@@ -65,7 +65,7 @@ class QNetwork(FlatWeights):
         spec: what is seen and done; waiting is move number `spec.actions`.
         members: P.
         seed: member m is initialised from (seed, m) alone: orthogonal weights (gain sqrt 2, GRU 1, heads 0.1), zero biases.
-        encode: makes numbers `[..., features]` of views `[..., features]`; None for the views themselves.
+        encode: makes numbers of views; None for the views themselves.
         guesses: outputs of a further head, for an auxiliary task.
     """
 
@@ -84,6 +84,8 @@ class QNetwork(FlatWeights):
         check_encoding(config.encoding, encode)
         if config.public and "hands" not in [s.name for s in spec.sections]:
             raise UsageError("a public stream needs views with a section 'hands', such as Hanabi's")
+        if config.public and config.encoding == "odds":
+            raise UsageError("network.encoding is 'odds', part of which is private; with a public stream allowed are 'bits' and 'v0'")
         self.config, self.spec, self.encode, self.guesses = config, spec, encode, guesses
         self.public = spec.section("hands").stop if config.public else 0  # from there on all players see the same
         super().__init__(self._layout(), members, device)
@@ -93,7 +95,7 @@ class QNetwork(FlatWeights):
     def _layout(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of one member's weights."""
         shapes: dict[str, tuple[int, ...]] = {}
-        seen, h = math.prod(self.spec.observation), self.config.recurrent
+        seen, h = numbers(self.spec, self.encode), self.config.recurrent
         towers = {"": (seen - self.public, self.config.hidden)}
         if self.public:
             towers["private."] = (seen, (*self.config.hidden, h))

@@ -10,7 +10,7 @@ from interplay.envs import UsageError, make, world
 from interplay.envs.bits import unpack
 from interplay.learners.optim import AdamConfig
 from interplay.learners.q_learning import QConfig
-from interplay.policies.hanabi_belief import OTHER, PLAYABLE, USELESS, V0, OwnCards
+from interplay.policies.hanabi_belief import OTHER, PLAYABLE, USELESS, V0, Odds, OwnCards
 from interplay.policies.networks import NetworkConfig
 from interplay.policies.q_network import QNetwork, QNetworkConfig, possible
 from interplay.policies.rollout import rollout
@@ -60,9 +60,46 @@ def test_beliefs_are_the_records(name, params):
 @pytest.mark.parametrize(("name", "params"), [*GAMES, ("hanabi", {"players": 5, "permute": True})])
 def test_beliefs_in_one_pass_are_those_step_by_step(name, params):
     for turn, batch, _ in midgames(name, params, turns=40):
-        encode, bits = V0(batch.world), batch.views(batch.out.obs)
+        bits = batch.views(batch.out.obs)
         if turn % 10 == 9:
-            assert torch.equal(encode.in_one_pass(bits), encode.step_by_step(bits))
+            assert torch.equal(V0(batch.world).in_one_pass(bits), V0(batch.world).step_by_step(bits))
+            odds = Odds(batch.world)
+            seen = odds(bits)
+            assert seen.shape == (*bits.shape[:-1], odds.features)
+            torch.testing.assert_close(seen, odds.step_by_step(bits), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "params"), [*GAMES, ("hanabi", {"players": 3, "permute": True})])
+def test_odds_are_the_records(name, params):
+    """What a slot's card is good for, by the public belief and by what its looker sees, card by card from the records of the worlds."""
+    checked, uncertain = 0, 0
+    for turn, batch, rows in midgames(name, params, turns=40):
+        if turn % 8:
+            continue
+        encode = Odds(batch.world)
+        slots = encode.players * encode.size
+        public, sees = encode(batch.views(batch.out.obs))[..., -4 * slots :].unflatten(-1, (2, slots, 2)).unbind(-3)
+        for k, p, away, slot in np.ndindex(4, encode.players, encode.players, encode.size):
+            w, q = rows[k], (p + away) % encode.players
+            c, r = np.divmod(np.arange(encode.cards), encode.ranks)
+            lost = [[w["discarded"][x * encode.ranks + i] == w["copies"][i] for i in range(encode.ranks)] for x in range(encode.colours)]
+            top = w["fireworks"][c]
+            kinds = np.stack([r == top, [j < t or any(lost[i][t : j + 1]) for i, j, t in zip(c, r, top, strict=True)]], 1).astype(float)
+            told = belief(w, q, slot)
+            if away:
+                card = int(w["hand"][q, slot])
+                truth = np.eye(encode.cards)[card] if card >= 0 else np.zeros(encode.cards)
+            else:
+                left = np.array([int(w["copies"][j]) - int(w["discarded"][i]) for i, j in enumerate(r)]) - (top > r)
+                for card in w["hand"][[x for x in range(encode.players) if x != p]].ravel():
+                    left[card] -= card >= 0
+                truth = (told > 0) * left
+                truth = truth / max(truth.sum(), 1)
+            at = away * encode.size + slot
+            np.testing.assert_allclose(public[k, p, at].numpy(), told @ kinds, atol=1e-6)
+            np.testing.assert_allclose(sees[k, p, at].numpy(), truth @ kinds, atol=1e-6)
+            checked, uncertain = checked + 1, uncertain + int(0 < (told @ kinds)[0] < 1)
+    assert checked >= 160 and uncertain > 40
 
 
 def test_beliefs_leave_floats_alone():

@@ -251,6 +251,23 @@ def test_threads_do_not_change_an_update(recurrent, monkeypatch):
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
 
 
+def test_entropy_calms_down():
+    """Halfway the bonus is half of what it was, at the end nothing: as if that had been asked for."""
+
+    def learned(updates, **config):
+        net, tr = play()
+        ppo = PPO(net, PPOConfig(**config), AdamConfig())
+        ppo.updates, tr.version = updates, updates
+        ppo.update(tr)
+        return net.flat
+
+    for updates, bonus in ((0, 0.5), (4, 0.25), (8, 0.0), (20, 0.0)):
+        assert torch.equal(learned(updates, entropy=0.5, calm=8), learned(updates, entropy=bonus))
+    assert not torch.equal(learned(4, entropy=0.5, calm=8), learned(4, entropy=0.5))
+    with pytest.raises(envs.UsageError, match=r"ppo\.calm -1; allowed"):
+        learned(0, calm=-1)
+
+
 def test_a_population_learns_as_each_alone():
     net, tr = play(n=16)
     start = net.flat.clone()
