@@ -33,12 +33,12 @@ def _ppo(entropy: float = 0.02, calm: int = 1000, central: bool = False) -> PPOE
 
 def _ppo_small(world: str, updates: int, central: bool = False) -> PPOExperiment:
     """The same in a small variant."""
-    part = updates // 9
+    part = updates // 6
     return PPOExperiment(
         run=RunConfig(updates=updates, tiles=1, tile=1024, turns=32, checkpoint_every=100),
-        world=WorldConfig(world, transition=TransitionConfig("bomb", 1, 0, start=2 * part, over=2 * part)),
+        world=WorldConfig(world, transition=TransitionConfig("bomb", 1, 0, start=part, over=part)),
         network=NetworkConfig(hidden=(256, 128), activation="relu", encoding="odds"),
-        ppo=PPOConfig(gamma=0.999, lam=0.9, epochs=2, minibatches=8, entropy=0.06, anneal=updates, calm=5 * part),
+        ppo=PPOConfig(gamma=0.999, lam=0.9, epochs=2, minibatches=8, entropy=0.06, anneal=updates, calm=3 * part),
         optim=AdamConfig(lr=4e-3),
         shared=True,
         central=central,
@@ -133,7 +133,7 @@ HANABI: dict[str, Recipe] = {
         IPPO,
         "",
         "15 minutes",
-        _ppo_small("hanabi-small", updates=1800),
+        _ppo_small("hanabi-small", updates=1560),
     ),
     "hanabi-very-small-ippo": Recipe(
         "one PPO agent for both seats of Hanabi-Very-Small (one colour, hands of two, one life)",
@@ -147,7 +147,7 @@ HANABI: dict[str, Recipe] = {
         "Yu et al. 2022 (MAPPO)",
         "",
         "20 minutes",
-        _ppo_small("hanabi-small", updates=1800, central=True),
+        _ppo_small("hanabi-small", updates=1560, central=True),
     ),
     "hanabi-vdn": Recipe(
         "value decomposition (VDN) with recurrent replay in Hanabi",
