@@ -145,7 +145,7 @@ class ActorCritic(FlatWeights):
             obs = unpack(obs, self.spec.observation[0])
         if self.encode:
             obs = self.encode(obs)
-        return obs.reshape(*obs.shape[:3], -1).to(torch.float32)
+        return obs.flatten(3).to(torch.float32)
 
     def _tower(self, tower: str, obs: Tensor, carry: Tensor | None, keep: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """One tower on `[P, T, R, *observation]`: outputs `[P, T, R, out]` and recurrent states `[P, T, R, H]`.

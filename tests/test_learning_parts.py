@@ -23,7 +23,7 @@ from interplay.policies.distributions import categorical, categorical_sample, ga
 from interplay.policies.networks import ActorCritic, NetworkConfig
 from interplay.policies.player import NetworkPlayer
 from interplay.policies.rollout import rollout
-from interplay.policies.seating import fold, unfold
+from interplay.policies.seating import fold, unfold, where_moving
 from interplay.policies.squash import tanh_
 from interplay.policies.trajectory import Trajectory
 
@@ -221,6 +221,16 @@ def test_who_waits_is_not_asked(monkeypatch):
         assert torch.equal(few[0], every[0]) and 2 * few[3] == every[3] == 20 * 24
         for a, b in zip(few[1:3], every[1:3], strict=True):
             torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("width", [16, 256])  # of which one is multiplied by another library, where that is faster
+def test_where_nobody_moves_nobody_is_asked(width):
+    env = envs.make("hanabi-small", 4)
+    net = ActorCritic(NetworkConfig((width, width), "relu"), env.spec, 1)
+    views = fold(env.out.obs.unsqueeze(0), 1, False)
+    with torch.no_grad():
+        out = where_moving(lambda x: net.actor(x)[0], views, torch.zeros(1, 1, 8, dtype=torch.bool))
+    assert torch.equal(out, torch.zeros(1, 1, 8, env.spec.actions))
 
 
 @pytest.mark.parametrize("recurrent", [0, 4])
