@@ -29,7 +29,7 @@ class Reader:
 
     def __init__(self, world: World) -> None:
         if world.rules is not hanabi:
-            raise UsageError(f"world {world.name!r} is not Hanabi: encoding 'v0' and the auxiliary task are about its cards")
+            raise UsageError(f"world {world.name!r} is not Hanabi: encodings 'v0' and 'odds' and the auxiliary task are about its cards")
         self.world = world
         fields, copies = world.record.fields, np.asarray(world.default["copies"])
         assert fields is not None

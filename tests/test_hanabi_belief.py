@@ -195,6 +195,31 @@ def test_public_streams_need_hands():
         QNetwork(QNetworkConfig(public=True), make("coin").spec)
 
 
+def test_odds_are_not_public():
+    batch = make("hanabi-small", 2)
+    with pytest.raises(UsageError, match="part of which is private; with a public stream allowed are 'bits' and 'v0'"):
+        QNetwork(QNetworkConfig(public=True, encoding="odds"), batch.spec, encode=Odds(batch.world))
+
+
+SMALL = WorldConfig("hanabi-small")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        QExperiment(world=SMALL, network=QNetworkConfig((16,), 16, encoding="odds"), q=QConfig(batch=8, warmup=8, updates=2, length=30)),
+        PPOExperiment(world=SMALL, network=NetworkConfig((16,), encoding="odds"), shared=True, central=True),
+        PPOExperiment(world=SMALL, network=NetworkConfig((16,), recurrent=8, encoding="odds"), shared=True, central=True),
+    ],
+)
+def test_networks_learn_from_odds(made):
+    env, learner, player = made.env(0), made.learner(), made.player()
+    before = {name: x.clone() for name, x in learner.policy().items()}
+    metrics = learner.update(rollout(env, player, 40, 0, player.start(env))[0])
+    assert metrics["q/loss" if isinstance(made, QExperiment) else "ppo/value_loss"] > 0
+    assert not torch.equal(before["flat"], learner.policy()["flat"]) and learner.policy()["flat"].isfinite().all()
+
+
 def test_the_auxiliary_task_is_learned():
     """On games of a player who does not change, so that the question does not either."""
     q = QConfig(batch=64, capacity=512, length=20, warmup=32, updates=40, auxiliary=1.0)
@@ -231,6 +256,7 @@ def plain_surprise(made, games):
         QExperiment(world=WorldConfig("coin"), network=QNetworkConfig(encoding="v0")),
         QExperiment(world=WorldConfig("coin"), q=QConfig(auxiliary=0.25)),
         PPOExperiment(world=WorldConfig("coin"), network=NetworkConfig(encoding="v0")),
+        PPOExperiment(world=WorldConfig("coin"), network=NetworkConfig(encoding="odds")),
     ],
 )
 def test_only_hanabi_has_beliefs(made):
