@@ -1,11 +1,15 @@
 """What is read from views of Hanabi, against the worlds' own records; the move that was thought best; the network of two streams."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from interplay.cluster.experiment_shaping import MfosExperiment
 from interplay.cluster.experiment_worlds import PPOExperiment, QExperiment, WorldConfig
+from interplay.cluster.recipes import recipe
+from interplay.cluster.runner import LocalRunner
 from interplay.envs import UsageError, make, world
 from interplay.envs.bits import unpack
 from interplay.learners.optim import AdamConfig
@@ -268,3 +272,17 @@ def test_only_hanabi_has_beliefs(made):
 def test_encodings_that_a_world_does_not_have_are_refused():
     with pytest.raises(UsageError, match="allowed here is 'bits'"):
         MfosExperiment(network=NetworkConfig(encoding="v0")).learner()
+
+
+def test_ppo_learns_from_odds_what_it_takes_longer_to_learn_from_bits():
+    """Points a game in Hanabi-Very-Small, updates 31 to 40: 4.08 and 3.99 with seeds 0 and 1; from bits 3.39 and 3.48."""
+    made = recipe("hanabi-very-small-ippo").experiment
+    made = replace(made, run=replace(made.run, tile=256, learn_threads=1), ppo=replace(made.ppo, minibatches=4))
+    runner, points = LocalRunner(made), []
+    runner.restore(None)
+    for number in range(40):
+        tasks = runner.ask()
+        metrics, outcomes = runner.learn(number, runner.play(number, number, tasks))
+        runner.tell(tasks, outcomes)
+        points.append(metrics.get("reward_per_game/player_0", 0.0))
+    assert np.mean(points[30:]) >= 3.7
