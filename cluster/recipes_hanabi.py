@@ -107,7 +107,7 @@ HANABI: dict[str, Recipe] = {
     "hanabi-ippo": Recipe(
         "one PPO agent for both seats of Hanabi, the full game",
         IPPO,
-        "22 points on two cores, 20 after five minutes (where a lost game keeps its score); published (1e10 steps): 24.2",
+        "22 points on two cores, 20 after four minutes (while a lost game keeps its score); published (1e10 steps): 24.2",
         "25 minutes",
         _ppo(),
         {POINTS: 24.2},
