@@ -76,6 +76,7 @@ class MfosExperiment(Experiment):
         super().check()
         if self.run.turns % self.meta_game.episode:
             raise UsageError(f"run.turns is {self.run.turns}; allowed are multiples of meta_game.episode, {self.meta_game.episode}")
+        self.learner()
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,11 @@ class PPOExperiment(WorldExperiment):
         """PPO."""
         return PPO(self._network(), self.ppo, self.optim, not self.shared, seed=self.seed, threads=self.run.learn_threads)
 
+    def check(self) -> None:
+        """Also that there is such a learner."""
+        super().check()
+        self.learner()
+
 
 @dataclass(frozen=True)
 class QExperiment(WorldExperiment):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from interplay.cluster.experiment_shaping import MfosExperiment
 from interplay.cluster.experiment_worlds import PPOExperiment, QExperiment, WorldConfig
 from interplay.cluster.recipes import recipe
 from interplay.cluster.runner import LocalRunner
 from interplay.envs import UsageError, make, world
 from interplay.envs.bits import unpack
 from interplay.learners.optim import AdamConfig
+from interplay.learners.ppo import PPOConfig
 from interplay.learners.q_learning import QConfig
 from interplay.policies.hanabi_belief import OTHER, PLAYABLE, USELESS, V0, Odds, OwnCards
 from interplay.policies.networks import NetworkConfig
@@ -271,7 +271,10 @@ def test_only_hanabi_has_beliefs(made):
 
 def test_encodings_that_a_world_does_not_have_are_refused():
     with pytest.raises(UsageError, match="allowed here is 'bits'"):
-        MfosExperiment(network=NetworkConfig(encoding="v0")).learner()
+        recipe("ipd-mfos").experiment.check()
+        replace(recipe("ipd-mfos").experiment, network=NetworkConfig(encoding="v0")).check()
+    with pytest.raises(UsageError, match=r"ppo\.calm -3; allowed"):
+        replace(recipe("hanabi-ippo").experiment, ppo=PPOConfig(calm=-3)).check()
 
 
 def test_ppo_learns_from_odds_what_it_takes_longer_to_learn_from_bits():
