@@ -72,7 +72,7 @@ class MfosExperiment(Experiment):
         return row
 
     def check(self) -> None:
-        """Also that a trajectory is a whole number of meta-episodes, since tasks change between them."""
+        """Also that a trajectory is a whole number of meta-episodes, since tasks change between them; and that there is such a learner."""
         super().check()
         if self.run.turns % self.meta_game.episode:
             raise UsageError(f"run.turns is {self.run.turns}; allowed are multiples of meta_game.episode, {self.meta_game.episode}")

@@ -13,7 +13,8 @@ from interplay.learners.optim import AdamConfig
 from interplay.learners.ppo import PPO, PPOConfig
 from interplay.learners.q_learning import QConfig, QLearner
 from interplay.learners.replay import Replay, Store
-from interplay.policies.hanabi_belief import V0, Odds, OwnCards
+from interplay.policies.hanabi_belief import OwnCards
+from interplay.policies.hanabi_encoding import V0, Odds
 from interplay.policies.networks import ActorCritic, Encoder, NetworkConfig
 from interplay.policies.player import NetworkPlayer, Player
 from interplay.policies.q_network import QNetwork, QNetworkConfig

@@ -129,7 +129,7 @@ class PPO:
         self.independent, self.groups, self.seed = independent, groups, seed
         self.adam, self.crew = MemberAdam(network.flat, optim), Crew(threads)
         self.team: Team | None = None  # who shares the work, if this is one of several
-        self.updates, self.bonus = 0, config.entropy
+        self.updates = 0
 
     def policy(self) -> dict[str, Tensor]:
         """The weights `{"flat": [P, D]}`, and from how many updates they are."""
@@ -152,8 +152,7 @@ class PPO:
         count = rows.obs.shape[2] if self.sequences else rows.obs.shape[1] * rows.obs.shape[2]
         sums: dict[str, Tensor] = {}
         if config.anneal:
-            self.adam.scale = max(0.0, 1 - self.updates / config.anneal)
-        self.bonus = config.entropy * (max(0.0, 1 - self.updates / config.calm) if config.calm else 1)
+            self.adam.scale = self.left(config.anneal)
         for epoch in range(config.epochs):
             order = streams.permutation(self.seed, self.updates * config.epochs + epoch, count).to(rows.obs.device)
             for part in order.chunk(config.minibatches):
@@ -165,6 +164,15 @@ class PPO:
         steps = config.epochs * min(config.minibatches, count)
         metrics = {f"ppo/{name}": float(x.mean()) / steps for name, x in sums.items()}
         return metrics | earnings(trajectory)
+
+    def left(self, over: int) -> float:
+        """The share that is left of what falls linearly to 0 over so many updates; 1 where that is 0."""
+        return max(0.0, 1 - self.updates / over) if over else 1.0
+
+    @property
+    def bonus(self) -> float:
+        """The weight of the entropy bonus in the next update."""
+        return self.config.entropy * self.left(self.config.calm)
 
     @property
     def sequences(self) -> bool:

@@ -18,7 +18,8 @@ from interplay.envs.core import Spec, World
 from interplay.policies import gru
 from interplay.policies.dense import perceptron
 from interplay.policies.flat import FlatWeights
-from interplay.policies.hanabi_belief import V0, Reader
+from interplay.policies.hanabi_belief import Reader
+from interplay.policies.hanabi_encoding import V0
 
 NEVER = 1e-30  # stands for no copy at all, where a logarithm is taken
 

@@ -49,7 +49,7 @@ class NetworkConfig:
         recurrent: width of a GRU between the last hidden layer and the heads; 0 for none.
         log_std: initial log standard deviation of continuous actions.
         encoding: what is read: views as they are, or, of Hanabi, with beliefs ("v0") and what they make of each card ("odds", see
-            `policies.hanabi_belief`).
+            `policies.hanabi_encoding`).
     """
 
     hidden: tuple[int, ...] = (64, 64)

@@ -27,7 +27,7 @@ class QNetworkConfig:
         public: the GRU remembers only what all players see, and what the heads read is its state times a perceptron's view of everything:
             so its memory stays true when a hand is exchanged (Hu et al. 2021, OBL).
         encoding: what it reads: the view's zeros and ones as they are, or, of Hanabi, with beliefs in place of what hints leave possible
-            ("v0"), and with what they make of each card ("odds", see `policies.hanabi_belief`).
+            ("v0"), and with what they make of each card ("odds", see `policies.hanabi_encoding`).
     """
 
     hidden: tuple[int, ...] = (128,)

@@ -14,7 +14,8 @@ from interplay.learners.obl import OBLLearner
 from interplay.learners.optim import AdamConfig
 from interplay.learners.q_learning import QConfig
 from interplay.learners.replay import Games, Replay
-from interplay.policies.hanabi_belief import V0, Hands
+from interplay.policies.hanabi_belief import Hands
+from interplay.policies.hanabi_encoding import V0
 from interplay.policies.hand_belief import BeliefConfig, HandBelief
 from interplay.policies.q_network import QNetwork, QNetworkConfig
 from interplay.policies.q_player import QPlayer
