@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,9 @@ class Ledger:
         """A round is learned from: rounds come in order."""
         if number != self.learned:
             self.wrong.append(f"round {number} was learned from after {self.learned} rounds")
+        found = self.runner.learn(number, handle)
         self.learned += 1
-        return self.runner.learn(number, handle)
+        return found
 
     def tell(self, tasks: Any, outcomes: Any) -> None:
         """Outcomes come home, as many as there were tasks."""
@@ -87,33 +89,39 @@ class Ledger:
 class Trouble(threading.Thread):
     """Kills an env actor every so often, in turn; watches memory; and asks this process to stop when time is up."""
 
-    def __init__(self, runner: RayRunner, options: Options) -> None:
+    def __init__(self, runner: RayRunner, ledger: Ledger, options: Options) -> None:
         super().__init__(daemon=True)
-        self.runner, self.options = runner, options
+        self.runner, self.ledger, self.options = runner, ledger, options
         self.kills, self.rows = 0, list[dict[str, float]]()
 
     def run(self) -> None:
-        """Until time is up, from when all actors are alive."""
-        while not self.runner.hosts or not all(process(actor) for actor in self.runner.actors):
+        """From the first round that was learned until time is up; a kill that is due is done before the end, however late it is."""
+        while not self.ledger.learned:
             time.sleep(0.2)
         began = time.monotonic()
-        strike, look = began + self.options.every, began
-        while (now := time.monotonic()) < began + 60 * self.options.minutes:
+        strike, look, end = began + self.options.every, began, began + 60 * self.options.minutes
+        while True:
+            now = time.monotonic()
+            if now >= strike and strike < end and self.strike():
+                strike += self.options.every
+            if now >= end:
+                break
             if now >= look:
                 look += LOOK
                 self.rows.append({"seconds": now - began, "kills": float(self.kills)} | self.memory())
-            if now >= strike:
-                strike += self.options.every
-                self.strike()
             time.sleep(0.2)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def strike(self) -> None:
-        """Kill the next env actor, if it is alive."""
+    def strike(self) -> bool:
+        """Kill the next env actor that is alive; False if none is."""
         hosts = self.runner.hosts
-        if hosts and (pid := process(hosts[self.kills % len(hosts)])):
-            os.kill(pid, signal.SIGKILL)
-            self.kills += 1
+        for host in (hosts[(self.kills + k) % len(hosts)] for k in range(len(hosts))):
+            if pid := process(host):
+                with suppress(ProcessLookupError):  # gone, but its node has not noticed
+                    os.kill(pid, signal.SIGKILL)
+                    self.kills += 1
+                    return True
+        return False
 
     def memory(self) -> dict[str, float]:
         """Bytes of memory of the coordinator, the learner, all env actors, the servers of its Ray, and shared by all."""
@@ -158,7 +166,7 @@ def soak(name: str, experiment: Experiment, options: Options, out: Path) -> dict
     connect(None)
     runner = RayRunner(made, "soak")
     ledger: Any = Ledger(runner)
-    trouble, events = Trouble(runner, options), list[str]()
+    trouble, events = Trouble(runner, ledger, options), list[str]()
     trouble.start()
     train(folder, ledger, {}, lambda row: events.append(row["event"]) if "event" in row else None)
     done = checkpoint.numbers(folder.checkpoints)[-1]

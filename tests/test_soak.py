@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from types import SimpleNamespace
 
 import numpy as np
@@ -83,7 +84,35 @@ def test_a_short_one(tmp_path, capsys, monkeypatch):
     assert ended.value.code == 1
 
 
-def test_a_run_whose_actor_is_gone_is_not_struck():
-    trouble = soak.Trouble(SimpleNamespace(hosts=[]), soak.Options())  # type: ignore[arg-type]
-    trouble.strike()
-    assert trouble.kills == 0
+@pytest.fixture
+def struck(monkeypatch):
+    """Signals sent, as (process id, signal); nobody is hurt. An actor is its process id: 0 is known to be dead, 9 is dead unnoticed."""
+    sent = []
+
+    def kill(pid, number):
+        if pid == 9:
+            raise ProcessLookupError
+        sent.append((pid, number))
+
+    monkeypatch.setattr(soak, "process", lambda pid: pid)
+    monkeypatch.setattr(soak.os, "kill", kill)
+    monkeypatch.setattr(soak.Trouble, "memory", lambda self: {})
+    return sent
+
+
+@pytest.mark.parametrize(("hosts", "kills"), [([], []), ([0, 9], []), ([5, 7], [5, 7, 5]), ([0, 7, 9], [7, 7, 7])])
+def test_actors_are_struck_in_turn_unless_they_are_gone(struck, hosts, kills):
+    trouble = soak.Trouble(SimpleNamespace(hosts=hosts), ledger(), soak.Options())  # type: ignore[arg-type]
+    assert [trouble.strike() for _ in range(3)] == [len(kills) > 0] * 3
+    assert struck == [(pid, signal.SIGKILL) for pid in kills] and trouble.kills == len(kills)
+
+
+def test_trouble_begins_with_the_first_round_and_strikes_when_due_however_late(struck, monkeypatch):
+    book = ledger()
+    trouble = soak.Trouble(SimpleNamespace(hosts=[5]), book, soak.Options(minutes=1.0, every=40.0))  # type: ignore[arg-type]
+    times = iter([0.0, 0.0, 70.0, 70.1])  # began; a look; and then the machine was busy for more than a minute
+    monkeypatch.setattr(
+        soak, "time", SimpleNamespace(sleep=lambda _: book.asked or setattr(book, "learned", 1), monotonic=lambda: next(times))
+    )
+    trouble.run()
+    assert struck == [(5, signal.SIGKILL), (os.getpid(), signal.SIGTERM)] and len(trouble.rows) == 1
