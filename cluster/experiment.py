@@ -31,7 +31,9 @@ class RunConfig:
         learners: processes that share each update of a PPO learner (over Ray); equal to one but for rounding.
         staleness: how many updates older than the newest the acting policy may be; 0 is exactly on policy.
         checkpoint_every: updates from one checkpoint to the next.
-        act_threads, learn_threads: threads of an env actor and of the learner; part of what makes results repeatable.
+        act_threads, learn_threads: threads of an env actor and of the learner; part of what makes results repeatable. More than one makes
+            an env actor faster where it has as many cores to itself; where it has not, threads that wait take the cores from those that
+            work, unless they are told to sleep (OMP_WAIT_POLICY=PASSIVE).
         device: where worlds, policies and learner live.
         tail: the summary's figures are means over so many last updates.
         env_labels, learner_labels: the nodes where env actors may stand, and learners with all else: key=value,key=value.

@@ -55,7 +55,7 @@ class RayRunner:
     def __init__(self, experiment: Experiment, name: str = "run") -> None:
         self.experiment, self.name, self.transport = experiment, name, transport(experiment.run)
         self.restarts: list[str] = []  # that nobody has been told of
-        self.actors: list[Any] = []
+        self.staff: list[Any] = []  # all actors but the env actors
         self.hosts: list[Any] = []
         self.seats: list[Seat] = []
         self.plan: list[Seat] = []  # where env actors are to stand next time; empty: wherever there is room
@@ -63,12 +63,17 @@ class RayRunner:
         self.others: list[Any] = []  # learners who share its work
         self.meta: Any = None
         self.replay: Any = None
-        self.groups: list[Any] = []  # placement groups
+        self.together: Any = None  # the learners' placement group, on GPUs
+        self.acting: dict[str, float] = {}  # what an env actor takes of a GPU
+        self.wishes: list[Any] = []  # placement groups that wait for room
+        self.held: RunState | None = None  # the state that the staff is in, while nobody has played on
         self.untold: list[list[dict[str, Any]]] = []  # outcomes that the meta-learner has not heard of
         self.looked = 0.0  # when the cluster was last looked at
 
     def restore(self, state: RunState | None) -> None:
-        """Start fresh actors, ending those of before but for env actors that are alive and in their place, and give them `state`."""
+        """Give actors `state`: fresh ones, but for the staff that is in this very state, and for env actors that are alive and in their
+        place, if their nodes stay.
+        """
         import ray
         from ray.exceptions import RayError
 
@@ -77,25 +82,19 @@ class RayRunner:
         self._look()
         most = max(1, min(run.env_actors, self._room()))
         seats = self.plan or [Seat(*share) for share in split(run.tiles, most) if run.tiles]
-        kept = self._kept(seats) if state is not None and state.tiles and self.transport.again else {}
-        self.close([host for host, _ in kept.values()])
-        self.seats, self.plan = [kept[seat.first][1] if seat.first in kept else seat for seat in seats], []
-        self.untold = []
+        again = state is not None and bool(state.tiles) and self.transport.again
+        kept = self._kept(seats) if again else {}
+        stays = again and state is self.held and not self._leaving(self.staff)
+        self.close([host for host, _ in kept.values()], stays)
+        self.plan, self.untold = [], []
         try:
-            learners = self._hire({first: host for first, (host, _) in kept.items()})
-            number = 0
-            if self.others:
-                store = ray.get(self.learner.listen.remote(run.learners))
-                ray.get([learner.join.remote(rank, run.learners, store) for rank, learner in enumerate(learners)])
+            if not stays:
+                self._employ(state)
+            self._hire(seats, kept)
             self.states: list[Any] = [None] * len(self.hosts)
-            if state is not None:
-                number = state.number
-                learned = ray.put({name: x.numpy() for name, x in state.learner.items()})
-                ray.get([learner.restore.remote(learned) for learner in learners])
-                ray.get(self.meta.restore.remote(state.meta))
-                if state.tiles:
-                    self.states = [ray.put([pack(s) for s in state.tiles[seat.first : seat.first + seat.count]]) for seat in self.seats]
-            self.weights = {number: self.learner.weights.remote()}
+            if state is not None and state.tiles:
+                self.states = [ray.put([pack(s) for s in state.tiles[seat.first : seat.first + seat.count]]) for seat in self.seats]
+            self.weights = {state.number if state else 0: self.learner.weights.remote()}
         except RayError as error:
             raise _lost(error) from error
         if len(self.hosts) < min(run.env_actors, run.tiles):
@@ -118,40 +117,53 @@ class RayRunner:
                 found[seat.first] = (host, seat)
         return found
 
-    def _hire(self, kept: dict[int, Any]) -> list[Any]:
-        """Start all actors but the env actors that are kept; returns the learners."""
+    def _employ(self, state: RunState | None) -> None:
+        """Start the staff: meta-learner, replay, learners, who find each other; and give it `state`."""
+        import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        from interplay.cluster.actors import EnvActor, LearnerActor, MetaLearnerActor
+        from interplay.cluster.actors import LearnerActor, MetaLearnerActor
         from interplay.cluster.replay_actor import ReplayActor
 
         experiment, run = self.experiment, self.experiment.run
-        actor, linked = _named(self.name), self.transport.remote
-        near = {"num_cpus": 0, "max_restarts": 0, **(_on(run.learner_labels) or _here())}
+        actor, near = _named(self.name), {"num_cpus": 0, "max_restarts": 0, **(_on(run.learner_labels) or _here())}
         self.meta = actor(MetaLearnerActor, "MetaLearner", **near).remote(experiment)
         self.replay = None if experiment.store() is None else actor(ReplayActor, "Replay", **near).remote(experiment)
-        acting, learning, group = gpus(run)
-        if group:
-            self.groups.append(group)
-            near = {"num_cpus": 0, "max_restarts": 0, "scheduling_strategy": PlacementGroupSchedulingStrategy(group)}
+        self.acting, learning, self.together = gpus(run)
+        if self.together:
+            near = {"num_cpus": 0, "max_restarts": 0, "scheduling_strategy": PlacementGroupSchedulingStrategy(self.together)}
+        linked = self.transport.remote
         learners = [
             actor(LearnerActor, f"Learner {rank}" if rank else "Learner", linked=linked, **near, **learning).remote(experiment, self.replay)
             for rank in range(run.learners)
         ]
         self.learner, *self.others = learners
-        host = {"num_cpus": self.each, **self.transport.host, **acting}
-        self.hosts = []
-        for seat in self.seats:
-            if old := kept.get(seat.first):
+        self.staff = [self.meta, *learners, *([self.replay] if self.replay else [])]
+        if self.others:
+            store = ray.get(self.learner.listen.remote(run.learners))
+            ray.get([learner.join.remote(rank, run.learners, store) for rank, learner in enumerate(learners)])
+        if state is not None:
+            learned = ray.put({name: x.numpy() for name, x in state.learner.items()})
+            ray.get([learner.restore.remote(learned) for learner in learners])
+            ray.get(self.meta.restore.remote(state.meta))
+
+    def _hire(self, seats: list[Seat], kept: dict[int, tuple[Any, Seat]]) -> None:
+        """Start env actors for `seats`, but for those that are kept, and link all of them to the learners."""
+        from interplay.cluster.actors import EnvActor
+
+        run, actor, linked = self.experiment.run, _named(self.name), self.transport.remote
+        host = {"num_cpus": self.each, **self.transport.host, **self.acting}
+        for seat in seats:
+            old, place = kept.get(seat.first, (None, seat))
+            if old:
                 old.forget.remote()
             where = _at(seat.node, soft=True) if seat.node else _on(run.env_labels)
             name = env_actor(seat.first, seat.count)
-            self.hosts.append(old or actor(EnvActor, name, linked=linked, **host, **where).remote(experiment, seat.first, seat.count))
+            self.hosts.append(old or actor(EnvActor, name, linked=linked, **host, **where).remote(self.experiment, seat.first, seat.count))
+            self.seats.append(place)
         name = lambda seat: f"rollout (tiles {seat.first}-{seat.first + seat.count - 1})"
         self.calls = [self.transport.bind(host, name(seat)) for seat, host in zip(self.seats, self.hosts, strict=True)]
-        self.actors = [self.meta, *learners, *([self.replay] if self.replay else []), *self.hosts]
-        self.transport.link(learners, self.hosts)
-        return learners
+        self.transport.link([self.learner, *self.others], self.hosts)
 
     def _wish(self, missing: int) -> None:
         """Let the autoscaler know of the env actors for which there is no room: what waits for room is what it sees."""
@@ -159,11 +171,11 @@ class RayRunner:
 
         wanted = labels(self.experiment.run.env_labels)
         for _ in range(missing):
-            self.groups.append(placement_group([{"CPU": self.each}], bundle_label_selector=[wanted]))
+            self.wishes.append(placement_group([{"CPU": self.each}], bundle_label_selector=[wanted]))
 
     def ask(self) -> list[Task]:
         """Ask the meta-learner actor, which hears at the same time what it has not been told."""
-        told, self.untold = self.untold, []
+        told, self.untold, self.held = self.untold, [], None
         return self._get(self.meta.ask.remote(told))
 
     def play(self, number: int, version: int, tasks: list[Task]) -> list[Any]:
@@ -210,19 +222,30 @@ class RayRunner:
             [self.learner.state.remote(), self.meta.state.remote(told), *(s for s in self.states if s is not None)]
         )
         copy = lambda arrays: {name: torch.from_numpy(x.copy()) for name, x in arrays.items()}
-        return RunState(number, copy(learner), meta, [copy(tile) for share in shares for tile in share])
+        self.held = RunState(number, copy(learner), meta, [copy(tile) for share in shares for tile in share])
+        return self.held
 
-    def close(self, kept: Sequence[Any] = ()) -> None:
-        """End the actors, but for those that are kept."""
+    def close(self, kept: Sequence[Any] = (), stays: bool = False) -> None:
+        """End the actors, but for env actors that are kept, and for the staff if it stays."""
         import ray
         from ray.util import remove_placement_group
 
-        for actor in self.actors:
+        for group in self.wishes:
+            remove_placement_group(group)
+        for actor in (*self.hosts, *(() if stays else self.staff)):
             if actor not in kept:
                 ray.kill(actor)
-        for group in self.groups:
-            remove_placement_group(group)
-        self.actors, self.groups = [], []
+        self.hosts, self.seats, self.wishes = [], [], []
+        if stays:
+            return
+        if self.together:
+            remove_placement_group(self.together)
+        self.staff, self.together, self.held = [], None, None
+
+    @property
+    def actors(self) -> list[Any]:
+        """All of them."""
+        return [*self.staff, *self.hosts]
 
     def unsettled(self, left: int) -> str:
         """Why the actors should be placed anew before the `left` rounds to come, in words; "" where they should not.

@@ -1,12 +1,14 @@
 """Worlds that stand beside the tests have to be importable by name: numba's cache on disk keeps the rules' module by its name.
 
-Two workers share the tests (`-n 2`): a file stays with one of them, so that what it has set up is set up once. Each has one thread, since
-OpenMP's threads spin beside a busy core.
+Two workers share the tests (`-n 2`): a file stays with one of them, so that what it has set up is set up once. Each has one thread, and
+where a test's actors have more, they sleep at a barrier: OpenMP's threads would spin beside a busy core, and rounds take 15 times as long.
 """
 
 import os
 import sys
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when PyTorch is loaded, also by Ray's workers
 
 import pytest
 import torch

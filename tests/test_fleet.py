@@ -182,7 +182,10 @@ def test_an_env_actor_that_hangs_is_replaced(quick, tmp_path):
 
 
 def test_a_run_follows_its_nodes(quick, tmp_path):
-    """It grows onto a node that joins, deals out tiles anew, and leaves before a node goes; the result is the undisturbed run's."""
+    """It grows onto a node that joins, deals out tiles anew, and leaves before a node goes; the result is the undisturbed run's.
+
+    The learner and the meta-learner stay all the time.
+    """
     from ray._raylet import GcsClient  # pyright: ignore[reportAttributeAccessIssue]
     from ray.cluster_utils import Cluster
 
@@ -194,7 +197,7 @@ def test_a_run_follows_its_nodes(quick, tmp_path):
 
         connect(cluster.address)
         made = experiment("gru", env_actors=2, act_threads=2, **settings)  # a CPU each
-        runner, events, sizes, added = RayRunner(made), [], {}, []
+        runner, events, sizes, added, staff = RayRunner(made), [], {}, [], set()
 
         def watch(row):
             if "event" in row:
@@ -202,6 +205,7 @@ def test_a_run_follows_its_nodes(quick, tmp_path):
                 return
             update = row["update"]
             sizes[update] = [seat.count for seat in runner.seats]
+            staff.update(runner.staff)
             if update == 3 and not added:
                 added.append(cluster.add_node(num_cpus=1))
             if sizes[update] == [2, 2] and len(runner.seats[1].seconds) == streaming.ENOUGH:
@@ -220,6 +224,7 @@ def test_a_run_follows_its_nodes(quick, tmp_path):
             "a node is about to leave",
         ]
         assert [size for size, _ in itertools.groupby(sizes.values())] == [[4], [2, 2], [3, 1], [4]]
+        assert len(staff) == 2
     finally:
         ray.shutdown()
         cluster.shutdown()

@@ -38,6 +38,24 @@ def test_trajectories_that_go_directly_are_the_same(cluster, tmp_path, kind, mor
     assert here == there
 
 
+@pytest.mark.parametrize("leaving", [False, True])
+def test_a_staff_whose_node_stays_goes_on_with_what_it_knows(cluster, tmp_path, monkeypatch, leaving):
+    """Actors are placed anew in the middle of a run, by learners with a replay of their own; the weights are those of a run left alone."""
+    staffs, why = [], ["a test says so"]
+
+    def watch(runner, row):
+        if runner.staff not in staffs:
+            staffs.append(runner.staff)
+        if row.get("update") == 4:
+            monkeypatch.setattr(runner, "unsettled", lambda left: why.pop() if why else "")
+            monkeypatch.setattr(runner, "_leaving", lambda actors: leaving and actors == staffs[0])
+
+    here, _, _ = train(tmp_path / "local", experiment("replay"))
+    there, _, rows = over_ray(tmp_path / "ray", experiment("replay", env_actors=2), watch)
+    assert here == there and not why and [row["update"] for row in rows] == list(range(1, len(rows) + 1))
+    assert len(staffs) == 1 + leaving
+
+
 def test_a_killed_env_actor_of_a_direct_run_costs_a_fall(cluster, tmp_path):
     events = []
 
