@@ -57,14 +57,14 @@ def _q(world: WorldConfig, auxiliary: float = 0.0) -> QExperiment:
     )
 
 
-def _q_small(world: WorldConfig, auxiliary: float = 0.0) -> QExperiment:
-    """The same in a small variant: more exploration, larger steps."""
+def _q_small(world: WorldConfig, updates: int = 4000, length: int = 32, base: float = 0.4) -> QExperiment:
+    """The same in a small variant, by the odds of the cards: more exploration, larger steps."""
     return QExperiment(
-        run=RunConfig(updates=12_000, tiles=1, tile=128, turns=4, checkpoint_every=2000, tail=1000),
+        run=RunConfig(updates=updates, tiles=1, tile=128, turns=4, checkpoint_every=1000, tail=1000),
         world=world,
-        network=QNetworkConfig(hidden=(128,), recurrent=128),
-        q=QConfig(batch=64, capacity=8192, length=32, warmup=1000, updates=2, target_every=15, anneal=12_000, auxiliary=auxiliary),
-        explore=ExploreConfig(base=0.4),
+        network=QNetworkConfig(hidden=(128,), recurrent=128, encoding="odds"),
+        q=QConfig(batch=64, capacity=8192, length=length, warmup=1000, updates=2, target_every=15, anneal=updates),
+        explore=ExploreConfig(base=base),
         optim=AdamConfig(lr=2e-3, eps=1.5e-5, max_norm=5.0),
     )
 
@@ -192,7 +192,7 @@ HANABI: dict[str, Recipe] = {
         "Hu et al. 2020 (Other-Play)",
         "",
         "20 minutes",
-        _q_small(WorldConfig("hanabi-small", bomb="minus-one", permute=True)),
+        _q_small(WorldConfig("hanabi-small", bomb="minus-one", permute=True), updates=6000, length=40, base=0.2),
     ),
     "hanabi-very-small-obl": Recipe(
         "Off-Belief Learning, two levels, in Hanabi-Very-Small",
