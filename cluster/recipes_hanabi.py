@@ -176,22 +176,22 @@ HANABI: dict[str, Recipe] = {
     "hanabi-vdn-small": Recipe(
         "value decomposition (VDN) with recurrent replay in Hanabi-Very-Small (one colour, hands of two, one life)",
         "Sunehag et al. 2018 (VDN); " + SAD,
-        "about 4.5 of 5 points with itself, greedy: interplay crossplay RUN",
-        "10 minutes",
+        "4.6 of 5 points with itself, greedy: interplay crossplay RUN",
+        "5 minutes",
         _q_small(VERY_SMALL),
     ),
     "hanabi-sad-small": Recipe(
         "simplified action decoding in Hanabi-Very-Small",
         SAD,
-        "about 4.5 of 5 points with itself, greedy: interplay crossplay RUN",
-        "10 minutes",
+        "4.5 of 5 points with itself, greedy: interplay crossplay RUN",
+        "5 minutes",
         _q_small(WorldConfig("hanabi-very-small", bomb="minus-one", sad=True)),
     ),
     "hanabi-op-small": Recipe(
         "Other-Play in Hanabi-Small (two colours, so that there is something to exchange)",
         "Hu et al. 2020 (Other-Play)",
-        "",
-        "20 minutes",
+        "7.0 of 10 points with itself, 6.6 with other seeds: interplay crossplay RUN...",
+        "15 minutes",
         _q_small(WorldConfig("hanabi-small", bomb="minus-one", permute=True), updates=6000, length=40, base=0.2),
     ),
     "hanabi-very-small-obl": Recipe(

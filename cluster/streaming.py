@@ -87,10 +87,11 @@ class RayRunner:
         stays = again and state is self.held and not self._leaving(self.staff)
         self.close([host for host, _ in kept.values()], stays)
         self.plan, self.untold = [], []
+        actor = _named(self.name)
         try:
             if not stays:
-                self._employ(state)
-            self._hire(seats, kept)
+                self._employ(actor, state)
+            self._hire(actor, seats, kept)
             self.states: list[Any] = [None] * len(self.hosts)
             if state is not None and state.tiles:
                 self.states = [ray.put([pack(s) for s in state.tiles[seat.first : seat.first + seat.count]]) for seat in self.seats]
@@ -117,7 +118,7 @@ class RayRunner:
                 found[seat.first] = (host, seat)
         return found
 
-    def _employ(self, state: RunState | None) -> None:
+    def _employ(self, actor: Any, state: RunState | None) -> None:
         """Start the staff: meta-learner, replay, learners, who find each other; and give it `state`."""
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -126,7 +127,7 @@ class RayRunner:
         from interplay.cluster.replay_actor import ReplayActor
 
         experiment, run = self.experiment, self.experiment.run
-        actor, near = _named(self.name), {"num_cpus": 0, "max_restarts": 0, **(_on(run.learner_labels) or _here())}
+        near = {"num_cpus": 0, "max_restarts": 0, **(_on(run.learner_labels) or _here())}
         self.meta = actor(MetaLearnerActor, "MetaLearner", **near).remote(experiment)
         self.replay = None if experiment.store() is None else actor(ReplayActor, "Replay", **near).remote(experiment)
         self.acting, learning, self.together = gpus(run)
@@ -147,11 +148,11 @@ class RayRunner:
             ray.get([learner.restore.remote(learned) for learner in learners])
             ray.get(self.meta.restore.remote(state.meta))
 
-    def _hire(self, seats: list[Seat], kept: dict[int, tuple[Any, Seat]]) -> None:
+    def _hire(self, actor: Any, seats: list[Seat], kept: dict[int, tuple[Any, Seat]]) -> None:
         """Start env actors for `seats`, but for those that are kept, and link all of them to the learners."""
         from interplay.cluster.actors import EnvActor
 
-        run, actor, linked = self.experiment.run, _named(self.name), self.transport.remote
+        run, linked = self.experiment.run, self.transport.remote
         host = {"num_cpus": self.each, **self.transport.host, **self.acting}
         for seat in seats:
             old, place = kept.get(seat.first, (None, seat))
