@@ -71,8 +71,8 @@ class RayRunner:
         self.looked = 0.0  # when the cluster was last looked at
 
     def restore(self, state: RunState | None) -> None:
-        """Give actors `state`: fresh ones, but for the staff that is in this very state, and for env actors that are alive and in their
-        place, if their nodes stay.
+        """Give actors `state`, fresh ones; but where nodes stay, the staff goes on if it is in this very state, and env actors if they are
+        alive and in their place.
         """
         import ray
         from ray.exceptions import RayError
@@ -243,11 +243,6 @@ class RayRunner:
             remove_placement_group(self.together)
         self.staff, self.together, self.held = [], None, None
 
-    @property
-    def actors(self) -> list[Any]:
-        """All of them."""
-        return [*self.staff, *self.hosts]
-
     def unsettled(self, left: int) -> str:
         """Why the actors should be placed anew before the `left` rounds to come, in words; "" where they should not.
 
@@ -256,7 +251,7 @@ class RayRunner:
         if time.monotonic() - self.looked < LOOK:
             return ""
         self.looked = time.monotonic()
-        if self._leaving(self.actors):
+        if self._leaving([*self.staff, *self.hosts]):
             return "a node is about to leave"
         run = self.experiment.run
         able = min(run.env_actors, run.tiles, self._room())
